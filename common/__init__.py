@@ -1,0 +1,1 @@
+"""What every worker shares: nouns, clock, settings, quantities, bus, storage and feeds."""

@@ -1,0 +1,1 @@
+"""Redis: every name, the byte layouts, the streams and the cache."""

@@ -1,0 +1,1 @@
+"""PostgreSQL and TimescaleDB: migrations, writing and reading, all SQL in sql/."""

@@ -1,0 +1,58 @@
+"""The one error tree of the platform.
+
+Owns every exception that crosses a module border; must not import anything of the project.
+
+::
+
+    GexError
+    ├── UsageError             bad arguments or settings          exit code 2
+    │   └── InputError         a file that cannot be understood   exit code 2
+    ├── ServiceError           something outside failed           exit code 1
+    │   ├── BusError           Redis
+    │   ├── StorageError       PostgreSQL
+    │   └── FeedError          market data
+    ├── FencedError            this process no longer owns what it writes
+    └── MalformedEntryError    a stream entry that cannot be decoded
+"""
+
+from __future__ import annotations
+
+
+class GexError(Exception):
+    """Base of every error raised on purpose; its text is one line that says what to do."""
+
+    exit_code = 1
+
+
+class UsageError(GexError):
+    """Raised when a command, argument or setting cannot be used as given."""
+
+    exit_code = 2
+
+
+class InputError(UsageError):
+    """Raised when a chain file or recording is missing, truncated, or of another kind."""
+
+
+class ServiceError(GexError):
+    """Raised when something outside this process failed; trying again may help."""
+
+
+class BusError(ServiceError):
+    """Raised when Redis refuses, is out of reach or holds something unexpected."""
+
+
+class StorageError(ServiceError):
+    """Raised when PostgreSQL refuses, is out of reach or has the wrong schema."""
+
+
+class FeedError(ServiceError):
+    """Raised when a market data source ends, refuses or breaks its protocol."""
+
+
+class FencedError(GexError):
+    """Raised when a lease has moved on: the write was refused and changed nothing."""
+
+
+class MalformedEntryError(GexError):
+    """Raised when a stream entry or state blob cannot be decoded; it never will be."""

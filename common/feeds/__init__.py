@@ -1,0 +1,1 @@
+"""Market data sources: each yields the same typed updates, whatever it reads."""

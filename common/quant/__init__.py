@@ -1,0 +1,1 @@
+"""Pure arrays in, arrays out: prices, implied volatilities, forwards, exposures."""

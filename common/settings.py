@@ -1,0 +1,202 @@
+"""Every setting, from the environment, a ``.env`` file and ``config/default.toml``.
+
+Owns the only reading of the environment and of ``config/``; must not connect to anything.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_state_path
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from common.errors import UsageError
+from common.resources import project_root, resource
+
+PREFIX = "GEX_"
+FeedSetting = Literal["simulator", "recording", "none"]
+SignSetting = Literal["index", "short_all"]
+Positive = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class QuantParameters(BaseModel, frozen=True):
+    """What the quantities depend on beside the chain itself."""
+
+    sign: SignSetting = "index"
+    rate: float = Field(default=0.04, gt=-1, lt=1)
+    dividend_yield: float = Field(default=0.0, gt=-1, lt=1)
+    max_spread_share: Positive = 0.5
+    wing_tick: float = Field(default=0.01, ge=0)
+    max_quote_age_seconds: Positive = 900.0
+    parity_pairs: int = Field(default=10, ge=1)
+    min_parity_pairs: int = Field(default=3, ge=1)
+    grid_width: float = Field(default=0.15, gt=0, lt=1)
+    grid_points: int = Field(default=301, ge=11, le=10001)
+
+
+class Settings(BaseSettings):
+    """The settings in force; attribute names are the environment names without ``GEX_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    state_dir: Path = Field(default_factory=lambda: default_state_dir())
+    redis_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    database_url: SecretStr | None = None
+    listen_host: str
+    redis_port: Port
+    dashboard_port: Port
+    flower_port: Port
+    redis_maxmemory_mb: int = Field(ge=16)
+
+    symbols: Annotated[tuple[str, ...], NoDecode]
+    feed: FeedSetting
+    recording: str
+    speed: str
+    simulator_seed: int
+    stale_after_seconds: Positive
+
+    flush_milliseconds: Positive
+    flush_rows: int = Field(ge=1, le=100_000)
+    greeks_workers: int = Field(ge=1, le=64)
+    lease_seconds: Positive
+    reclaim_seconds: Positive
+    max_deliveries: int = Field(ge=1)
+    keep_seconds: float = Field(ge=0)
+
+    tick_seconds: float = Field(ge=0.05)
+    replay_tick_seconds: Positive
+    strike_seconds: Positive
+    sign: SignSetting
+    rate: float
+    dividend_yield: float
+    max_spread_share: float
+    wing_tick: float
+    max_quote_age_seconds: float
+    parity_pairs: int
+    min_parity_pairs: int
+    grid_width: float
+    grid_points: int
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
+        if not value:
+            raise ValueError("name at least one symbol, e.g. SPY")
+        for symbol in value if isinstance(value, tuple) else ():
+            if not symbol.isalnum() or len(symbol) > 8:
+                raise ValueError(f"{symbol!r} is no underlying symbol (plain root: SPY, SPX)")
+        return value
+
+    @field_validator("speed")
+    @classmethod
+    def _check_speed(cls, value: str) -> str:
+        parse_speed(value)
+        return value
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def quant(self) -> QuantParameters:
+        """The part of the settings that the quantities depend on."""
+        return QuantParameters(**{name: getattr(self, name) for name in QuantParameters.model_fields})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then ``.env``, then ``config/default.toml``."""
+        defaults = TomlConfigSettingsSource(settings_cls, resource("config") / "default.toml")
+        return init_settings, env_settings, dotenv_settings, defaults
+
+
+def default_state_dir() -> Path:
+    """``.gex`` beside the code in a checkout, else the user's state directory."""
+    root = project_root()
+    return root / ".gex" if root else user_state_path("gex")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings in force; ``None`` among the overrides means 'not given'.
+
+    :raises UsageError: with one line a bad setting, naming its variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        parts = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "?"
+            parts.append(f"{PREFIX}{name.upper()}: {problem['msg'].removeprefix('Value error, ')}")
+        raise UsageError("; ".join(parts)) from error
+
+
+def parse_speed(text: str) -> float:
+    """Replay speed as a multiple of real time; ``max`` is infinity.
+
+    :raises ValueError: when ``text`` is neither ``max`` nor a positive number.
+    """
+    if text == "max":
+        return float("inf")
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise ValueError(f"speed {text!r} is neither 'max' nor a positive number")
+    return speed
+
+
+def environment_for(settings: Settings, **changes: str) -> dict[str, str]:
+    """The environment a child process needs to see the same settings as this one.
+
+    :param changes: settings to pass on, by attribute name, as text.
+    """
+    passed = {f"{PREFIX}{name.upper()}": value for name, value in changes.items()}
+    return {**os.environ, f"{PREFIX}STATE_DIR": str(settings.state_dir), **passed}
+
+
+def describe(settings: Settings) -> list[tuple[str, str, str]]:
+    """``(name, value, where from)`` of every setting, secrets masked."""
+    dotenv = Path(".env")
+    in_file = dotenv.read_text(encoding="utf-8") if dotenv.is_file() else ""
+    rows = []
+    for name in type(settings).model_fields:
+        variable = PREFIX + name.upper()
+        value = getattr(settings, name)
+        shown = "unset" if value is None else "********" if isinstance(value, SecretStr) else value
+        if isinstance(shown, tuple):
+            shown = ",".join(shown)
+        if os.environ.get(variable):
+            origin = "environment"
+        elif f"{variable}=" in in_file:
+            origin = ".env"
+        else:
+            origin = "default"
+        rows.append((variable, str(shown), origin))
+    return rows

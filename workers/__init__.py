@@ -1,0 +1,1 @@
+"""The processes of the platform and the command that composes them."""

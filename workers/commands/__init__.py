@@ -1,0 +1,1 @@
+"""The subcommands of gex, one module a verb."""
