@@ -90,9 +90,7 @@ def parse_instant(text: str, *, naive_zone: ZoneInfo = NEW_YORK) -> int:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise UsageError(
-            f"{text!r} is no ISO 8601 time, e.g. 2026-08-19T14:30:00-04:00"
-        ) from error
+        raise UsageError(f"{text!r} is no ISO 8601 time, e.g. 2026-08-19T14:30:00-04:00") from error
     return from_datetime(at if at.tzinfo else at.replace(tzinfo=naive_zone))
 
 

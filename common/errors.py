@@ -11,6 +11,7 @@ Owns every exception that crosses a module border; must not import anything of t
     │   ├── BusError           Redis
     │   ├── StorageError       PostgreSQL
     │   └── FeedError          market data
+    ├── RejectedError          the database refuses these very rows
     ├── FencedError            this process no longer owns what it writes
     └── MalformedEntryError    a stream entry that cannot be decoded
 """
@@ -48,6 +49,10 @@ class StorageError(ServiceError):
 
 class FeedError(ServiceError):
     """Raised when a market data source ends, refuses or breaks its protocol."""
+
+
+class RejectedError(GexError):
+    """Raised when the database refuses rows for what is in them; trying again is no use."""
 
 
 class FencedError(GexError):

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    state_dir: Path = Field(default_factory=lambda: default_state_dir())
+    state_dir: Path = Field(default_factory=lambda: default_state_dir())  # noqa: PLW0108  defined below
     redis_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     database_url: SecretStr | None = None
@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     @property
     def quant(self) -> QuantParameters:
         """The part of the settings that the quantities depend on."""
-        return QuantParameters(**{name: getattr(self, name) for name in QuantParameters.model_fields})
+        return QuantParameters(
+            **{name: getattr(self, name) for name in QuantParameters.model_fields}
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,131 @@
+"""Numbering, latching and micro-batching of a session's updates.
+
+Owns what stands between a feed's typed updates and the fixed-width rows of the streams; must
+not do I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from common.bus.codec import Batch, BatchHeader
+from common.models import (
+    FLAG_WITHDRAWN,
+    QUOTE,
+    SPOT,
+    QuoteUpdate,
+    Session,
+    SpotUpdate,
+    Update,
+)
+
+RUN_SHIFT = 32
+"""Live events are numbered epoch · 2³² + n: a later run of a session is later in order."""
+
+
+class Batcher:
+    """Turns the updates of one session run into batches, one list a shard."""
+
+    def __init__(self, session: Session, flush_rows: int, *, clock: Callable[[], int]) -> None:
+        self._session = session
+        self._flush_rows = flush_rows
+        self._clock = clock
+        self._next = session.epoch << RUN_SHIFT
+        self._batch_numbers: dict[str, int] = {}
+        self._quotes: dict[str, list[tuple[Any, ...]]] = {}
+        self._spots: dict[str, list[tuple[int, int, float]]] = {}
+        self._spot: tuple[int, int, float] | None = None
+        self._latched: dict[tuple[str, int], tuple[int, int]] = {}
+        self.rows = 0
+        """Quotes added and not yet flushed."""
+
+    @property
+    def full(self) -> bool:
+        """Whether there is enough for a flush."""
+        return self.rows >= self._flush_rows
+
+    def add(self, updates: Iterable[Update]) -> None:
+        """Number updates and put them where they belong; a price goes to every shard."""
+        for update in updates:
+            if isinstance(update, QuoteUpdate):
+                self._add_quote(update)
+            elif isinstance(update, SpotUpdate):
+                self._spot = (update.time, self._number(update.seq), update.price)
+                for waiting in self._spots.values():
+                    waiting.append(self._spot)
+
+    def flush(self) -> list[tuple[str, Batch]]:
+        """What was added since the last flush: (shard, batch), in shard order."""
+        received = self._clock()
+        batches = []
+        for shard in sorted(self._spots):
+            quotes, spots = self._quotes[shard], self._spots[shard]
+            for start in range(0, max(len(quotes), 1 if spots else 0), self._flush_rows):
+                part = quotes[start : start + self._flush_rows]
+                news = spots if start == 0 else []
+                batches.append((shard, self._batch(shard, received, part, news)))
+            self._quotes[shard], self._spots[shard] = [], []
+        self.rows = 0
+        return batches
+
+    def _batch(
+        self,
+        shard: str,
+        received: int,
+        quotes: list[tuple[Any, ...]],
+        spots: list[tuple[int, int, float]],
+    ) -> Batch:
+        number = self._batch_numbers[shard] = self._batch_numbers.get(shard, 0) + 1
+        header = BatchHeader(
+            session=self._session.key,
+            epoch=self._session.epoch,
+            batch=number,
+            received_us=received,
+            quotes=len(quotes),
+            spots=len(spots),
+            reset=not self._session.resume,
+        )
+        return Batch(header, np.array(quotes, dtype=QUOTE), np.array(spots, dtype=SPOT))
+
+    def _add_quote(self, update: QuoteUpdate) -> None:
+        shard = update.expiry.shard
+        waiting = self._quotes.get(shard)
+        if waiting is None:
+            waiting = self._quotes[shard] = []
+            self._spots[shard] = [self._spot] if self._spot else []
+        key = (round(update.strike * 1000) << 1) | (update.right == "P")
+        volume, interest = self._latch(shard, key, update.volume, update.open_interest)
+        waiting.append(
+            (
+                key,
+                FLAG_WITHDRAWN if update.withdrawn else 0,
+                update.time,
+                self._number(update.seq),
+                self._spot[2] if self._spot else float("nan"),
+                update.bid,
+                update.ask,
+                update.last,
+                update.bid_size,
+                update.ask_size,
+                volume,
+                interest,
+            )
+        )
+        self.rows += 1
+
+    def _latch(self, shard: str, key: int, volume: int, interest: int) -> tuple[int, int]:
+        """Within a session open interest is set once and volume never falls."""
+        held_volume, held_interest = self._latched.get((shard, key), (-1, -1))
+        volume = max(volume, held_volume)
+        interest = held_interest if held_interest > 0 else interest
+        self._latched[shard, key] = (volume, interest)
+        return volume, interest
+
+    def _number(self, seq: int) -> int:
+        if seq >= 0:
+            return seq
+        self._next += 1
+        return self._next

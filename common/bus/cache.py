@@ -1,0 +1,204 @@
+"""The latest sessions, states and levels: what is read at any moment and replaced as a whole.
+
+Owns reading and writing of single-value keys; must not know how a level is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import orjson
+
+from common.bus import keys, scripts
+from common.bus.client import Client, bus_errors, text
+from common.bus.codec import StateBlob
+from common.errors import BusError
+from common.models import JsonDict, Session
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The states of all shards of a session, read in one transaction."""
+
+    states: dict[str, StateBlob]
+    watermark: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The instant of the last published level."""
+
+    epoch: int
+    at: int
+    final: bool
+
+
+class Cache:
+    """Single-value keys of one Redis."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._publish = client.register_script(scripts.PUBLISH)
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    def symbols(self) -> list[str]:
+        """Symbols that have, or had, a session."""
+        with bus_errors():
+            return sorted(text(name) for name in self.client.smembers(keys.SYMBOLS))
+
+    def session(self, symbol: str) -> Session | None:
+        """The session being produced, or None.
+
+        :raises BusError: when the stored record is not one of this build.
+        """
+        with bus_errors():
+            data: Any = self.client.get(keys.session(symbol))
+        if data is None:
+            return None
+        try:
+            return Session.from_json(data)
+        except msgspec.MsgspecError as error:
+            raise BusError(f"{keys.session(symbol)} is not readable: {error}") from error
+
+    def next_epoch(self, symbol: str) -> int:
+        """A new number for the producer's run; higher than every one before."""
+        with bus_errors():
+            return int(self.client.incr(keys.epoch(symbol)))
+
+    def start_session(self, session: Session, *, keep_shards: bool) -> None:
+        """Make ``session`` the present one; unless it goes on, the board starts empty."""
+        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
+            pipe.set(keys.session(session.symbol), session.to_json())
+            pipe.sadd(keys.SYMBOLS, session.symbol)
+            if not keep_shards:
+                pipe.delete(keys.shards(session.symbol))
+            pipe.execute()
+
+    def save_session(self, session: Session) -> None:
+        """Replace the record of the present session."""
+        with bus_errors():
+            self.client.set(keys.session(session.symbol), session.to_json())
+
+    def shards(self, symbol: str) -> list[str]:
+        """Shards of the present session, sorted."""
+        with bus_errors():
+            return sorted(text(name) for name in self.client.smembers(keys.shards(symbol)))
+
+    # --- states -----------------------------------------------------------------------------
+
+    def state(self, symbol: str, shard: str) -> StateBlob | None:
+        """The stored state of a shard, or None.
+
+        :raises MalformedEntryError: when it is damaged or of another build.
+        """
+        with bus_errors():
+            data: Any = self.client.get(keys.chain(symbol, shard))
+        return None if data is None else StateBlob.decode(data)
+
+    def chain(self, symbol: str, shards: list[str]) -> ChainView:
+        """States and watermark of shards, all of one moment.
+
+        :raises MalformedEntryError: when a state is damaged or of another build.
+        """
+        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.watermark(symbol))
+            for shard in shards:
+                pipe.get(keys.chain(symbol, shard))
+            marks, *blobs = pipe.execute()
+        states = {
+            shard: StateBlob.decode(blob)
+            for shard, blob in zip(shards, blobs, strict=True)
+            if blob is not None
+        }
+        return ChainView(states, {text(k): text(v) for k, v in marks.items() if text(k) in states})
+
+    def watermark(self, symbol: str) -> dict[str, str]:
+        """Shard → id of the last quotes entry that is part of its state."""
+        with bus_errors():
+            marks: Any = self.client.hgetall(keys.watermark(symbol))
+        return {text(shard): text(entry_id) for shard, entry_id in marks.items()}
+
+    # --- levels -----------------------------------------------------------------------------
+
+    def publish_levels(
+        self,
+        *,
+        session: Session,
+        at: int,
+        final: bool,
+        ttl_ms: int,
+        latest: JsonDict,
+        levels: dict[str, str],
+        profile: JsonDict,
+    ) -> bool:
+        """Write ``latest``, ``levels`` and ``profile`` at once and tell the subscribers.
+
+        :param ttl_ms: expiry of the keys, 0 to keep them.
+        :returns: False, with nothing written, when a level as new was there.
+        """
+        symbol = session.symbol
+        fields = [part for item in levels.items() for part in item]
+        with bus_errors():
+            written = self._publish(
+                keys=[
+                    keys.tick(symbol),
+                    keys.latest(symbol),
+                    keys.levels(symbol),
+                    keys.profile(symbol),
+                    keys.level_stream(symbol),
+                    keys.STREAMS,
+                    keys.counters(symbol),
+                ],
+                args=[
+                    keys.channel(symbol),
+                    session.epoch,
+                    at,
+                    int(final),
+                    ttl_ms,
+                    orjson.dumps(latest),
+                    orjson.dumps(profile),
+                    session.key,
+                    len(latest["invariants"]),
+                    *fields,
+                ],
+            )
+        return bool(written)
+
+    def tick(self, symbol: str) -> Tick | None:
+        """The instant of the last published level."""
+        with bus_errors():
+            row: Any = self.client.hgetall(keys.tick(symbol))
+        if not row:
+            return None
+        return Tick(int(row[b"epoch"]), int(row[b"at"]), row[b"final"] == b"1")
+
+    def latest(self, symbol: str) -> JsonDict | None:
+        """The whole latest result, or None when nothing fresh is there."""
+        return self._json(keys.latest(symbol))
+
+    def profile(self, symbol: str) -> JsonDict | None:
+        """Per-strike exposures and the curve, or None."""
+        return self._json(keys.profile(symbol))
+
+    def levels(self, symbol: str) -> dict[str, str]:
+        """The levels hash; empty when nothing fresh is there."""
+        with bus_errors():
+            row: Any = self.client.hgetall(keys.levels(symbol))
+        return {text(name): text(value) for name, value in row.items()}
+
+    def counters(self, symbol: str) -> dict[str, int]:
+        """What was appended, processed, stored, dropped, late or refused."""
+        with bus_errors():
+            row: Any = self.client.hgetall(keys.counters(symbol))
+        return {text(name): int(value) for name, value in sorted(row.items())}
+
+    def _json(self, key: str) -> JsonDict | None:
+        with bus_errors():
+            data: Any = self.client.get(key)
+        if data is None:
+            return None
+        result: JsonDict = orjson.loads(data)
+        return result

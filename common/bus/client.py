@@ -1,0 +1,61 @@
+"""Connections to Redis: how they are made, and what their failures are called.
+
+Owns the client's options and the wrapping of library errors; must not know any key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from common.errors import BusError, FencedError
+
+Client = redis.Redis
+_OUTAGES = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
+
+
+def connect(url: str, *, timeout: float = 5.0, retries: int = 2) -> Client:
+    """A client that returns bytes; nothing connects before the first command.
+
+    :param timeout: for connecting and for a reply [s]; longer than any blocking read.
+    :param retries: how often a command is tried again after a lost connection. Appends are
+        idempotent, so a retry after a lost reply changes nothing.
+    """
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        socket_keepalive=True,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
+    )
+
+
+@contextmanager
+def bus_errors() -> Iterator[None]:
+    """Turn the library's errors into those of :mod:`common.errors`.
+
+    :raises BusError: Redis is out of reach or refuses.
+    :raises FencedError: a script refused a writer that was replaced.
+    """
+    try:
+        yield
+    except _OUTAGES as error:
+        raise BusError(f"Redis is out of reach: {error}") from error
+    except redis.ResponseError as error:
+        if "FENCED" in str(error):
+            raise FencedError(str(error)) from error
+        raise BusError(f"Redis refuses: {error}") from error
+    except redis.RedisError as error:
+        raise BusError(f"Redis: {error}") from error
+
+
+def text(value: Any) -> str:
+    """A reply's bytes as text."""
+    return value.decode() if isinstance(value, bytes) else str(value)

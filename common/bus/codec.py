@@ -1,0 +1,179 @@
+"""Byte layouts of stream entries and of the state blob, versioned.
+
+Owns the translation between bytes and arrays; must not talk to Redis. Rows are fixed-width
+and describe themselves (a key is strike and right, the stream names symbol and expiry), so a
+reader needs no dictionary. A layout that is unknown or damaged raises
+:class:`MalformedEntryError`; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import msgspec
+import numpy as np
+
+from common.errors import MalformedEntryError
+from common.models import GREEKS, QUOTE, SPOT, Rows
+
+SCHEMA = 1
+Fields = Mapping[bytes, bytes]
+
+
+class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """What a quotes entry says of itself."""
+
+    schema: int = SCHEMA
+    session: str
+    epoch: int
+    batch: int
+    """Number of the batch within (epoch, shard), from 1."""
+    received_us: int
+    """Wall time at which the batch was closed [us]."""
+    quotes: int
+    spots: int
+    reset: bool = False
+    """True when the state starts empty with the first batch of this epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A decoded quotes entry."""
+
+    header: BatchHeader
+    quotes: Rows
+    spots: Rows
+
+    def encode(self) -> dict[str, bytes]:
+        """The fields of the stream entry."""
+        return {
+            "h": msgspec.msgpack.encode(self.header),
+            "q": self.quotes.tobytes(),
+            "s": self.spots.tobytes(),
+        }
+
+    @classmethod
+    def decode(cls, fields: Fields) -> Self:
+        """The batch of a stream entry.
+
+        :raises MalformedEntryError: when the entry is damaged or of an unknown schema.
+        """
+        header = _header(fields, BatchHeader)
+        return cls(
+            header,
+            _rows(fields, b"q", QUOTE, header.quotes),
+            _rows(fields, b"s", SPOT, header.spots),
+        )
+
+
+class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """What a Greeks entry says of itself."""
+
+    schema: int = SCHEMA
+    session: str
+    epoch: int
+    shard: str
+    rows: int
+    basis: float
+    """Forward ÷ spot."""
+    forward_source: str
+    last_id: str
+    """The last quotes entry these results include."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A decoded Greeks entry."""
+
+    header: ResultHeader
+    rows: Rows
+
+    @classmethod
+    def decode(cls, fields: Fields) -> Self:
+        """The results of a stream entry.
+
+        :raises MalformedEntryError: when the entry is damaged or of an unknown schema.
+        """
+        header = _header(fields, ResultHeader)
+        return cls(header, _rows(fields, b"r", GREEKS, header.rows))
+
+
+class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """The latest state of a shard: everything a level is computed from."""
+
+    schema: int = SCHEMA
+    session: str = ""
+    epoch: int = 0
+    """Producer run the state belongs to."""
+    last_id: str = "0-0"
+    """The last quotes entry that is part of the state."""
+    spot_time: int = 0
+    spot_seq: int = -1
+    spot: float = float("nan")
+    basis: float = float("nan")
+    forward_source: str = "none"
+    forward_residual: float = float("nan")
+    parity_pairs: int = 0
+    quotes: bytes = b""
+    greeks: bytes = b""
+
+    def quote_rows(self) -> Rows:
+        """Layout QUOTE, sorted by key; shape (n,), writable copy."""
+        return _array(self.quotes, QUOTE).copy()
+
+    def greek_rows(self) -> Rows:
+        """Layout GREEKS, parallel to the quotes; shape (n,)."""
+        return _array(self.greeks, GREEKS)
+
+    def encode(self) -> bytes:
+        """The blob."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The state of a blob.
+
+        :raises MalformedEntryError: when the blob is damaged or of an unknown schema.
+        """
+        try:
+            state = msgspec.msgpack.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise MalformedEntryError(f"state blob: {error}") from error
+        if state.schema != SCHEMA:
+            raise MalformedEntryError(
+                f"state blob: schema {state.schema}, this build reads {SCHEMA}"
+            )
+        return state
+
+
+HeaderT = TypeVar("HeaderT", BatchHeader, ResultHeader)
+
+
+def _header(fields: Fields, kind: type[HeaderT]) -> HeaderT:
+    try:
+        header = msgspec.msgpack.decode(fields[b"h"], type=kind)
+    except KeyError as error:
+        raise MalformedEntryError("entry without a header field 'h'") from error
+    except msgspec.MsgspecError as error:
+        raise MalformedEntryError(f"entry header: {error}") from error
+    if header.schema != SCHEMA:
+        raise MalformedEntryError(f"entry of schema {header.schema}, this build reads {SCHEMA}")
+    return header
+
+
+def _rows(fields: Fields, name: bytes, layout: np.dtype[Any], count: int) -> Rows:
+    data = fields.get(name, b"")
+    if len(data) != count * layout.itemsize:
+        raise MalformedEntryError(
+            f"field '{name.decode()}' holds {len(data)} bytes, {count} rows need "
+            f"{count * layout.itemsize}"
+        )
+    return _array(data, layout)
+
+
+def _array(data: bytes, layout: np.dtype[Any]) -> Rows:
+    if len(data) % layout.itemsize:
+        raise MalformedEntryError(f"{len(data)} bytes are no whole rows of {layout.itemsize}")
+    return np.frombuffer(data, dtype=layout)

@@ -1,0 +1,86 @@
+"""Who may write the state of a shard.
+
+Owns taking, keeping and giving back of leases with a fencing epoch, and the shares of N
+workers; must not know what is written under a lease.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from common.bus import keys, scripts
+from common.bus.client import Client, bus_errors, text
+
+
+class Leases:
+    """The leases of one worker of the Greeks group."""
+
+    def __init__(self, client: Client, *, name: str, token: str, milliseconds: int) -> None:
+        self._client = client
+        self._name = name
+        self._token = token
+        self._milliseconds = milliseconds
+        self._take = client.register_script(scripts.LEASE)
+        self._release = client.register_script(scripts.RELEASE)
+        self.held: dict[str, int] = {}
+        """Quotes stream → fencing epoch under which this worker may write its state."""
+
+    def balance(self, streams: list[str]) -> None:
+        """Keep what is held, take free shards up to a fair share, give back what is above it."""
+        for stream in sorted(self.held):
+            if stream not in streams or not self._acquire(stream):
+                self.held.pop(stream, None)
+        share = math.ceil(len(streams) / max(1, self._sign_in()))
+        for stream in sorted(self.held)[share:]:
+            self.release(stream)
+        for stream in streams:
+            if len(self.held) >= share:
+                break
+            if stream not in self.held:
+                self._acquire(stream)
+
+    def release(self, stream: str) -> None:
+        """Give a shard back, so that another worker may take it at once."""
+        self.held.pop(stream, None)
+        with bus_errors():
+            self._release(keys=[_key(stream)], args=[self._token])
+
+    def release_all(self) -> None:
+        """Give everything back: the last act of a worker."""
+        for stream in list(self.held):
+            self.release(stream)
+        with bus_errors():
+            self._client.zrem(keys.actors(keys.GREEKS_GROUP), self._name)
+
+    def _acquire(self, stream: str) -> bool:
+        with bus_errors():
+            epoch = int(
+                self._take(keys=[_key(stream)], args=[self._name, self._token, self._milliseconds])
+            )
+        if epoch:
+            self.held[stream] = epoch
+        return bool(epoch)
+
+    def _sign_in(self) -> int:
+        """Sign this worker in; how many of the group gave a sign of life within a lease."""
+        now = time.time()
+        group = keys.actors(keys.GREEKS_GROUP)
+        with bus_errors(), self._client.pipeline(transaction=True) as pipe:
+            pipe.zadd(group, {self._name: now})
+            pipe.zremrangebyscore(group, "-inf", now - self._milliseconds / 1000.0)
+            pipe.zcard(group)
+            replies: Any = pipe.execute()
+        return int(replies[2])
+
+
+def holder(client: Client, stream: str) -> str:
+    """Name of the worker that holds a shard, or an empty text."""
+    with bus_errors():
+        row: Any = client.hget(_key(stream), "name")
+    return text(row) if row else ""
+
+
+def _key(stream: str) -> str:
+    return keys.lease(keys.stream_symbol(stream), keys.stream_shard(stream))

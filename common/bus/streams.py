@@ -1,0 +1,258 @@
+"""Reading, acknowledging, claiming, trimming and appending of stream entries.
+
+Owns the consumer-group commands; must not know what an entry means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from common.bus import keys, scripts
+from common.bus.client import Client, bus_errors, text
+from common.bus.codec import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream as it was delivered."""
+
+    id: str
+    fields: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """Where a consumer group stands on a stream."""
+
+    name: str
+    pending: int
+    lag: int
+    last_delivered: str
+    oldest_pending: str | None
+
+
+def id_order(entry_id: str) -> tuple[int, int]:
+    """Sort key of a stream entry id."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+class Streams:
+    """The streams of one Redis, seen by consumer groups."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def register(self, stream: str) -> None:
+        """Create a stream with every group that has to read it, and list it.
+
+        Groups start at 0, so nothing appended earlier is lost.
+        """
+        for group in keys.groups_of(stream):
+            self.ensure_group(stream, group)
+        with bus_errors():
+            self.client.sadd(keys.STREAMS, stream)
+
+    def ensure_group(self, stream: str, group: str) -> None:
+        """Create a consumer group at the stream's beginning unless it exists."""
+        with bus_errors():
+            try:
+                self.client.xgroup_create(stream, group, id="0", mkstream=True)
+            except redis.ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    def registered(self) -> list[str]:
+        """Every stream in use, sorted."""
+        with bus_errors():
+            return sorted(text(name) for name in self.client.smembers(keys.STREAMS))
+
+    def read(
+        self, group: str, consumer: str, streams: list[str], *, count: int, block_ms: int
+    ) -> list[tuple[str, list[Entry]]]:
+        """New entries of several streams, waiting up to ``block_ms`` for the first."""
+        with bus_errors():
+            reply = self.client.xreadgroup(
+                group, consumer, dict.fromkeys(streams, ">"), count=count, block=block_ms
+            )
+        return _deliveries(reply)
+
+    def own_pending(self, group: str, consumer: str, stream: str, *, count: int) -> list[Entry]:
+        """Entries that were delivered to this consumer and never acknowledged, oldest first."""
+        with bus_errors():
+            reply = self.client.xreadgroup(group, consumer, {stream: "0"}, count=count)
+        return [entry for _, entries in _deliveries(reply) for entry in entries]
+
+    def claim(self, group: str, consumer: str, stream: str, *, min_idle_ms: int) -> int:
+        """Take over pending entries that were idle long enough; how many there were."""
+        start, taken = "0-0", 0
+        with bus_errors():
+            while True:
+                reply: Any = self.client.xautoclaim(
+                    stream,
+                    group,
+                    consumer,
+                    min_idle_time=min_idle_ms,
+                    start_id=start,
+                    count=500,
+                    justid=True,
+                )
+                # JUSTID replies with ids alone on some clients, (next, ids, deleted) on others.
+                following, ids = (reply[0], reply[1]) if _is_page(reply) else ("0-0", reply)
+                taken += len(ids)
+                start = text(following)
+                if start == "0-0":
+                    return taken
+
+    def deliveries(self, group: str, stream: str, entry_id: str) -> int:
+        """How often a pending entry was delivered; 0 when it is not pending."""
+        with bus_errors():
+            rows: Any = self.client.xpending_range(stream, group, entry_id, entry_id, 1)
+        return int(rows[0]["times_delivered"]) if rows else 0
+
+    def acknowledge(self, group: str, stream: str, ids: list[str], counts: dict[str, int]) -> None:
+        """Acknowledge entries and add to the symbol's counters in one transaction."""
+        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
+            pipe.xack(stream, group, *ids)
+            for name, value in counts.items():
+                pipe.hincrby(keys.counters(keys.stream_symbol(stream)), name, value)
+            pipe.execute()
+
+    def bury(
+        self, group: str, stream: str, entry: Entry, *, reason: str, trace: str, deliveries: int
+    ) -> None:
+        """Move an entry to the group's dead letters: original, reason and traceback."""
+        letter: dict[Any, Any] = {
+            "stream": stream,
+            "id": entry.id,
+            "reason": reason,
+            "traceback": trace,
+            "deliveries": deliveries,
+            **{b"f:" + name: value for name, value in entry.fields.items()},
+        }
+        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
+            pipe.xadd(keys.dead(group), letter)
+            pipe.xack(stream, group, entry.id)
+            pipe.hincrby(keys.counters(keys.stream_symbol(stream)), f"dead_{group}", 1)
+            pipe.execute()
+
+    def groups(self, stream: str) -> list[GroupState]:
+        """Where each group of a stream stands; empty when the stream does not exist."""
+        with bus_errors():
+            try:
+                rows: Any = self.client.xinfo_groups(stream)
+            except redis.ResponseError as error:
+                if "no such key" in str(error):
+                    return []
+                raise
+            states = []
+            for row in rows:
+                name = text(row["name"])
+                oldest = None
+                if row["pending"]:
+                    summary: Any = self.client.xpending(stream, name)
+                    oldest = text(summary["min"]) if summary["min"] else None
+                lag = row.get("lag")
+                states.append(
+                    GroupState(
+                        name,
+                        int(row["pending"]),
+                        -1 if lag is None else int(lag),
+                        text(row["last-delivered-id"]),
+                        oldest,
+                    )
+                )
+            return states
+
+    def trim(self, stream: str, *, keep_after_ms: int) -> int:
+        """Drop what every group has acknowledged and is older than ``keep_after_ms`` [wall ms].
+
+        Nothing is dropped while a group the stream must pass is missing.
+        """
+        states = {state.name: state for state in self.groups(stream)}
+        if any(group not in states for group in keys.groups_of(stream)):
+            return 0
+        marks = [
+            id_order(state.oldest_pending or state.last_delivered) for state in states.values()
+        ]
+        mark = min([*marks, (keep_after_ms, 0)])
+        if mark == (0, 0):
+            return 0
+        with bus_errors():
+            return int(self.client.xtrim(stream, minid=f"{mark[0]}-{mark[1]}", approximate=True))
+
+    def retire(self, stream: str) -> bool:
+        """Forget a quotes stream of an earlier session once every group has acknowledged it.
+
+        :returns: False, with nothing changed, while anything of it is still needed.
+        """
+        symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
+        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
+            pipe.watch(stream, keys.shards(symbol))  # type: ignore[no-untyped-call]  # as it comes
+            if pipe.sismember(keys.shards(symbol), shard):
+                return False
+            if any(state.pending or state.lag for state in self.groups(stream)):
+                return False
+            pipe.multi()
+            pipe.srem(keys.STREAMS, stream)
+            pipe.delete(stream, keys.chain(symbol, shard))
+            pipe.hdel(keys.watermark(symbol), shard)
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                return False
+        return True
+
+
+class Producer:
+    """Appends batches of one symbol under one epoch; a retry never appends twice."""
+
+    def __init__(self, client: Client, symbol: str, epoch: int) -> None:
+        self.symbol = symbol
+        self.epoch = epoch
+        self._streams = Streams(client)
+        self._append = client.register_script(scripts.APPEND)
+        self._known: set[str] = set()
+
+    def append(self, shard: str, batch: Batch) -> str | None:
+        """Append a batch; its entry id, or None when it had been appended before.
+
+        :raises FencedError: when a newer producer of the symbol has appended.
+        :raises BusError: when Redis is out of reach; appending the same batch again is safe.
+        """
+        stream = keys.quotes(self.symbol, shard)
+        if shard not in self._known:
+            with bus_errors():
+                self._streams.client.sadd(keys.shards(self.symbol), shard)
+            self._streams.register(stream)
+            self._known.add(shard)
+        fields = batch.encode()
+        with bus_errors():
+            reply: Any = self._append(
+                keys=[stream, keys.appended(self.symbol), keys.counters(self.symbol)],
+                args=[
+                    shard,
+                    self.epoch,
+                    batch.header.batch,
+                    fields["h"],
+                    fields["q"],
+                    fields["s"],
+                    batch.header.quotes,
+                    batch.header.spots,
+                ],
+            )
+        return None if reply is None else text(reply)
+
+
+def _deliveries(reply: Any) -> list[tuple[str, list[Entry]]]:
+    return [
+        (text(stream), [Entry(text(entry_id), fields or {}) for entry_id, fields in entries])
+        for stream, entries in reply or []
+    ]
+
+
+def _is_page(reply: Any) -> bool:
+    return len(reply) in (2, 3) and isinstance(reply[1], list)

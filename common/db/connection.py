@@ -1,0 +1,62 @@
+"""Connections to PostgreSQL, and what their failures are called.
+
+Owns connection options and the wrapping of library errors; must not hold SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from common.db.sql import queries
+from common.errors import RejectedError, StorageError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def connect(url: str, *, name: str, timeout_seconds: int = 30) -> Connection:
+    """An open connection, in transactions.
+
+    :param name: shown in ``pg_stat_activity``.
+    :param timeout_seconds: for one statement.
+    :raises StorageError: when the server is out of reach or refuses.
+    """
+    with storage_errors():
+        return psycopg.connect(
+            url,
+            application_name=f"gex-{name}",
+            connect_timeout=5,
+            options=f"-c statement_timeout={timeout_seconds}s -c timezone=UTC",
+        )
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn the library's errors into those of :mod:`common.errors`.
+
+    :raises StorageError: the server is out of reach, has no room or lacks the schema.
+    :raises RejectedError: the server refuses the data itself.
+    """
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise StorageError(f"{_line(error)}; run `gex db migrate`") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise StorageError(f"PostgreSQL: {_line(error)}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StorageError(f"PostgreSQL: {_line(error)}; grant this user the rights") from error
+    except psycopg.Error as error:
+        raise RejectedError(f"PostgreSQL refuses the rows: {_line(error)}") from error
+
+
+def query(name: str) -> Any:
+    """The SQL of a named query, as psycopg takes it."""
+    return queries()[name].encode()
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,35 @@
+"""Reading the history.
+
+Owns the reads; must not hold SQL nor write anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from common.db.connection import Connection, query, storage_errors
+
+
+def latest_level(connection: Connection, symbol: str) -> dict[str, Any] | None:
+    """The last stored level of a symbol with its session, or None."""
+    rows = _rows(connection, "latest_level", {"symbol": symbol})
+    return rows[0] if rows else None
+
+
+def stored_counts(connection: Connection, symbol: str) -> list[dict[str, Any]]:
+    """Rows stored by session: key, quotes, spots, greeks, levels."""
+    return _rows(connection, "stored_counts", {"symbol": symbol})
+
+
+def server_facts(connection: Connection) -> dict[str, Any]:
+    """Version of the server and of TimescaleDB (None without it), database and its size."""
+    return _rows(connection, "server_facts", {})[0]
+
+
+def _rows(connection: Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    with storage_errors(), connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query(name), values).fetchall()
+        connection.commit()
+        return rows

@@ -1,0 +1,258 @@
+"""The parts of a result: sums per chain, strike and expiration, and the zero-gamma search.
+
+Owns the sums over contracts, which run in contract order; must not know how a result is
+written or what quality it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from common.board import Board
+from common.models import BoolArray, FloatArray, key_strikes
+from common.quant import exposure
+from common.quant.blackscholes import price
+from common.quant.exposure import Exposures
+from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
+from common.settings import QuantParameters
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all contracts that count; NaN where none does."""
+
+    net_gex: float
+    """[$ of delta per 1 % move]"""
+    net_gex_0dte: float
+    dex: float
+    """[$]"""
+    vex: float
+    """[$ of delta per volatility point]"""
+    cex: float
+    """[$ of delta per calendar day]"""
+    net_volume_gex: float
+    """With the day's volume in place of open interest [$ of delta per 1 % move]."""
+    put_call_oi: float
+    put_call_volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Where the re-priced net gamma changes sign."""
+
+    book: Book
+    curve: Curve | None
+    """None without a contract that can be re-priced."""
+    roots: FloatArray
+    """All zero-gamma spots, ascending [$]."""
+    nearest: float
+    """The one nearest the spot; NaN when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeTable:
+    """Sums per strike over all expirations that have not expired; (k,) each."""
+
+    strikes: FloatArray
+    """Ascending [$]."""
+    call_gex: FloatArray
+    """Signed [$ of delta per 1 % move]; 0 where no contract contributes."""
+    put_gex: FloatArray
+    call_oi: FloatArray
+    """[contracts], of all listed contracts, with an IV or not."""
+    put_oi: FloatArray
+    call_volume: FloatArray
+    put_volume: FloatArray
+
+    @property
+    def net_gex(self) -> FloatArray:
+        """[$ of delta per 1 % move]"""
+        return self.call_gex + self.put_gex
+
+
+@dataclass(frozen=True, slots=True)
+class ExpirationLevels:
+    """One expiration that has not expired; NaN where there is no number."""
+
+    expiration: date
+    settlement: str
+    shard: str
+    dte: int
+    """Calendar days from the New York date of the instant."""
+    forward: float
+    forward_source: str
+    net_gex: float
+    atm_iv: float
+    max_pain: float
+    contracts: int
+
+
+def contract_exposures(board: Board, spot: float) -> Exposures:
+    """Exposures per contract, 0 where a contract does not count."""
+    priced = board.greeks
+
+    def usable(values: FloatArray) -> FloatArray:
+        return np.where(board.used & np.isfinite(values), values, 0.0)
+
+    return exposure.exposures(
+        signs=board.signs,
+        deltas=usable(priced.delta),
+        gammas=usable(priced.gamma),
+        vannas=usable(priced.vanna),
+        charms=usable(priced.charm),
+        open_interests=board.open_interests,
+        spot=spot,
+    )
+
+
+def _total(values: FloatArray, mask: BoolArray) -> float:
+    """Sum in contract order; NaN where nothing counts."""
+    return float(np.sum(values[mask])) if mask.any() else NAN
+
+
+def totals(board: Board, sums: Exposures, spot: float, today: date) -> Totals:
+    used, alive = board.used, board.alive
+    same_day = np.asarray([s.expiry.expiration == today for s in board.shards], dtype=np.bool_)
+    volume_gex = exposure.gamma_exposure(
+        signs=board.signs,
+        gammas=np.where(used, board.greeks.gamma, 0.0),
+        sizes=board.volumes,
+        spot=spot,
+    )
+    calls, puts = alive & ~board.puts, alive & board.puts
+    oi, volume = board.open_interests, board.volumes
+    return Totals(
+        net_gex=_total(sums.gex, used),
+        net_gex_0dte=_total(sums.gex, used & same_day[board.shard_of]),
+        dex=_total(sums.dex, used),
+        vex=_total(sums.vex, used),
+        cex=_total(sums.cex, used),
+        net_volume_gex=_total(volume_gex, used),
+        put_call_oi=exposure.ratio(puts=_total(oi, puts), calls=_total(oi, calls)),
+        put_call_volume=exposure.ratio(puts=_total(volume, puts), calls=_total(volume, calls)),
+    )
+
+
+def flip(board: Board, spot: float, parameters: QuantParameters) -> Flip:
+    """The book that can be re-priced, its curve and its roots."""
+    book = _book(board, parameters)
+    if book.strikes.size == 0 or not np.isfinite(spot):
+        return Flip(book, None, np.empty(0), NAN)
+    grid = curve(book=book, spot=spot, width=parameters.grid_width, points=parameters.grid_points)
+    roots = zero_gammas(book=book, curve=grid, spot=spot)
+    return Flip(book, grid, roots, nearest_root(roots=roots, spot=spot))
+
+
+def _book(board: Board, parameters: QuantParameters) -> Book:
+    """Contracts in force; a call and a put of one strike and one IV are one position.
+
+    Merging halves the work, and positions that offset each other cancel exactly instead of
+    leaving rounding noise whose signs would look like roots.
+    """
+    usable = board.used & np.isfinite(board.sigmas) & np.isfinite(board.bases)
+    positions = np.where(usable, board.signs * board.open_interests, 0.0)
+    puts = np.flatnonzero(board.puts & usable & (board.partners >= 0))
+    calls = board.partners[puts]
+    same = usable[calls] & (board.sigmas[calls] == board.sigmas[puts])
+    positions[calls[same]] += positions[puts[same]]
+    usable[puts[same]] = False
+    rows = np.flatnonzero(usable)
+    return Book(
+        strikes=board.strikes[rows],
+        bases=board.bases[rows],
+        years=board.years[rows],
+        sigmas=board.sigmas[rows],
+        discounts=np.exp(-parameters.rate * board.years[rows]),
+        positions=positions[rows],
+    )
+
+
+def strike_table(board: Board, sums: Exposures) -> StrikeTable:
+    rows = np.flatnonzero(board.alive)
+    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
+    puts = board.puts[rows]
+
+    def split(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        chosen = values[rows]
+        call = np.bincount(at, np.where(puts, 0.0, chosen), strikes.size)
+        put = np.bincount(at, np.where(puts, chosen, 0.0), strikes.size)
+        return call.astype(np.float64), put.astype(np.float64)
+
+    return StrikeTable(
+        strikes, *split(sums.gex), *split(board.open_interests), *split(board.volumes)
+    )
+
+
+def expirations(
+    board: Board, sums: Exposures, spot: float, today: date
+) -> tuple[ExpirationLevels, ...]:
+    rows = []
+    for number, shard in enumerate(board.shards):
+        mine = (board.shard_of == number) & board.alive
+        if not mine.any():
+            continue
+        forward = spot * shard.solution.basis
+        rows.append(
+            ExpirationLevels(
+                expiration=shard.expiry.expiration,
+                settlement=shard.expiry.settlement,
+                shard=shard.expiry.shard,
+                dte=(shard.expiry.expiration - today).days,
+                forward=forward,
+                forward_source=shard.solution.forward_source,
+                net_gex=_total(sums.gex, mine & board.used),
+                atm_iv=_atm_iv(board, board.sigmas, mine & board.used, forward),
+                max_pain=exposure.max_pain(
+                    strikes=board.strikes[mine],
+                    puts=board.puts[mine],
+                    open_interests=board.open_interests[mine],
+                    spot=spot,
+                ),
+                contracts=int(np.count_nonzero(mine)),
+            )
+        )
+    return tuple(rows)
+
+
+def _atm_iv(board: Board, sigmas: FloatArray, mask: BoolArray, forward: float) -> float:
+    """IV at the forward from the rows of the mask, both rights of a strike averaged."""
+    rows = np.flatnonzero(mask & np.isfinite(sigmas))
+    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
+    means = np.bincount(at, sigmas[rows], strikes.size) / np.bincount(at, minlength=strikes.size)
+    return exposure.atm_volatility(strikes=strikes, sigmas=means, forward=forward)
+
+
+def front_expected_move(board: Board, spot: float, parameters: QuantParameters) -> float:
+    """From the front expiration's straddle struck at its forward, by our own IV of its quotes.
+
+    Struck at the forward, not at the nearest listed strike, whose intrinsic part would swamp
+    the time value in the last hour.
+    """
+    alive = np.flatnonzero(board.alive)
+    if alive.size == 0:
+        return NAN
+    front = int(board.shard_of[alive[0]])
+    shard, mine = board.shards[front], board.shard_of == front
+    forward = spot * shard.solution.basis
+    strikes, solved = key_strikes(shard.quotes["key"]), np.isfinite(shard.solution.iv)
+    if board.statuses[mine].size and not board.used[mine].any():
+        return NAN
+    strikes, first = np.unique(strikes[solved], return_index=True)
+    sigma = exposure.atm_volatility(
+        strikes=strikes, sigmas=shard.solution.iv[solved][first], forward=forward
+    )
+    years = board.years[alive[0]]
+    straddle = price(
+        forwards=forward,
+        strikes=forward,
+        years=years,
+        sigmas=sigma,
+        discounts=np.exp(-parameters.rate * years),
+        puts=[False, True],
+    )
+    return exposure.expected_move(straddle=float(straddle.sum()))

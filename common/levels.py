@@ -1,0 +1,156 @@
+"""Levels: what the whole chain of a symbol says at one spot and one instant.
+
+Owns the sums over contracts and the result; a level is a pure function of the shards' states,
+the spot and the instant. Must not read a clock or a setting, choose quotes (that is
+:mod:`common.chain`) or define a formula (:mod:`common.quant`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from common import level_parts as parts
+from common import levels_json
+from common.board import Board, GreeksSource, ShardState, build_board
+from common.clock import new_york_date
+from common.invariants import check_invariants
+from common.level_parts import ExpirationLevels, Flip, StrikeTable, Totals
+from common.models import JsonDict
+from common.quality import Quality, measure
+from common.quant import exposure
+from common.quant.exposure import Walls
+from common.settings import QuantParameters
+
+__all__ = ["GreeksSource", "Levels", "ShardState", "check_invariants", "evaluate"]
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The result; NaN where there is no number, never zero in its place."""
+
+    symbol: str
+    as_of: int
+    spot: float
+    sign: str
+    rate: float
+    """r [per year]"""
+    source: GreeksSource
+    totals: Totals
+    flip: Flip
+    walls: Walls
+    expected_move: float
+    strikes: StrikeTable
+    expirations: tuple[ExpirationLevels, ...]
+    """By settlement; the first is the front expiration."""
+    quality: Quality
+    board: Board
+
+    @property
+    def net_gex(self) -> float:
+        """[$ of delta per 1 % move]"""
+        return self.totals.net_gex
+
+    @property
+    def zero_gamma(self) -> float:
+        """The zero-gamma spot nearest the spot [$]."""
+        return self.flip.nearest
+
+    @property
+    def cex_per_minute(self) -> float:
+        """[$ of delta per minute]"""
+        return self.totals.cex / 1440.0
+
+    @property
+    def atm_iv(self) -> float:
+        """At-the-money IV of the front expiration."""
+        return self.expirations[0].atm_iv if self.expirations else NAN
+
+    @property
+    def max_pain(self) -> dict[str, float]:
+        """Expiration → strike [$], NaN without open interest.
+
+        Where a date has both settlement styles, the AM one is keyed ``2026-08-21-AM``.
+        """
+        pm = {row.expiration for row in self.expirations if row.settlement == "PM"}
+        return {
+            row.shard if row.expiration in pm else row.expiration.isoformat(): row.max_pain
+            for row in self.expirations
+        }
+
+    @property
+    def regime(self) -> str:
+        """``positive`` | ``negative`` | ``flip`` | ``unknown``."""
+        return exposure.regime(net_gex=self.net_gex, zero_gamma=self.zero_gamma, spot=self.spot)
+
+    def to_json(self, *, contracts: bool = False) -> JsonDict:
+        """The JSON of ``latest`` and of ``gex compute``; plain types, null for NaN."""
+        return levels_json.public(self, contracts=contracts)
+
+    def profile_json(self) -> JsonDict:
+        """Per-strike exposures and the re-priced curve; plain types, null for NaN."""
+        return levels_json.profile(self)
+
+
+def evaluate(
+    *,
+    symbol: str,
+    shards: Sequence[ShardState],
+    spot: float,
+    as_of: int,
+    parameters: QuantParameters,
+    spot_time: int | None = None,
+    oi_date: date | None = None,
+    source: GreeksSource = "own",
+    unnamed: int = 0,
+) -> Levels:
+    """Re-price every contract at ``spot`` and ``as_of`` and sum up.
+
+    :param spot: S [$]; not finite or not positive: every level is NaN.
+    :param as_of: market time [us]; expiries settled by then leave every sum.
+    :param spot_time: time of the spot [us]; quotes much older than it are stale.
+    :param oi_date: the session's date; by default the New York date of ``as_of``.
+    :param source: ``vendor``: the source's own Greeks, our filters off.
+    :param unnamed: rows that named no contract; they count as ``bad_input``.
+    """
+    spot = spot if np.isfinite(spot) and spot > 0.0 else NAN
+    board = build_board(
+        shards=shards,
+        spot=spot,
+        as_of=as_of,
+        newest=spot_time,
+        parameters=parameters,
+        source=source,
+    )
+    sums = parts.contract_exposures(board, spot)
+    today = new_york_date(as_of)
+    table = parts.strike_table(board, sums)
+    return Levels(
+        symbol=symbol,
+        as_of=as_of,
+        spot=spot,
+        sign=parameters.sign,
+        rate=parameters.rate,
+        source=source,
+        totals=parts.totals(board, sums, spot, today),
+        flip=parts.flip(board, spot, parameters),
+        walls=exposure.walls(
+            strikes=table.strikes, call_gex=table.call_gex, put_gex=table.put_gex, spot=spot
+        ),
+        expected_move=parts.front_expected_move(board, spot, parameters),
+        strikes=table,
+        expirations=parts.expirations(board, sums, spot, today),
+        quality=measure(
+            board=board,
+            sums=sums,
+            spot=spot,
+            parameters=parameters,
+            oi_date=oi_date or today,
+            unnamed=unnamed,
+        ),
+        board=board,
+    )

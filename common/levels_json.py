@@ -1,0 +1,178 @@
+"""The JSON of levels and profiles: names and shapes of the public contract (design.md).
+
+Owns the field names; must not compute anything. Plain Python types only, null for a number
+that is missing, so any JSON library writes the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from common.clock import iso_ms
+from common.models import FloatArray, JsonDict, Status
+
+if TYPE_CHECKING:
+    from common.levels import Levels
+
+SCHEMA = 1
+"""Version of both documents; a field that changes its meaning raises it."""
+
+
+def public(levels: Levels, *, contracts: bool = False) -> JsonDict:
+    """The whole result, as under ``gex:{symbol}:latest``."""
+    document: JsonDict = {
+        "schema": SCHEMA,
+        "symbol": levels.symbol,
+        "as_of": iso_ms(levels.as_of),
+        "spot": number(levels.spot),
+        "sign": levels.sign,
+        "levels": _levels(levels),
+        "strikes": _strikes(levels),
+        "expirations": _expirations(levels),
+        "quality": _quality(levels),
+    }
+    if contracts:
+        document["contracts"] = _contracts(levels)
+    return document
+
+
+def profile(levels: Levels) -> JsonDict:
+    """Per-strike exposures and the re-priced curve, as under ``gex:{symbol}:profile``."""
+    curve = levels.flip.curve
+    return {
+        "schema": SCHEMA,
+        "symbol": levels.symbol,
+        "as_of": iso_ms(levels.as_of),
+        "spot": number(levels.spot),
+        "strikes": _strikes(levels),
+        "curve": {
+            "spots": numbers(curve.spots) if curve else [],
+            "net_gex": numbers(curve.net_gex) if curve else [],
+        },
+        "zero_gamma": number(levels.zero_gamma),
+        "call_wall": number(levels.walls.call),
+        "put_wall": number(levels.walls.put),
+    }
+
+
+def number(value: float) -> float | None:
+    """The value, or None where it is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def numbers(values: FloatArray) -> list[float | None]:
+    """The values, None where not finite."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _counts(values: npt.NDArray[Any]) -> list[int]:
+    return [int(value) for value in values.tolist()]
+
+
+def _known(values: npt.NDArray[Any]) -> list[int | None]:
+    """Counts, None where unknown (-1)."""
+    return [value if value >= 0 else None for value in values.tolist()]
+
+
+def _levels(levels: Levels) -> JsonDict:
+    totals, walls = levels.totals, levels.walls
+    return {
+        "net_gex": number(totals.net_gex),
+        "net_gex_0dte": number(totals.net_gex_0dte),
+        "zero_gamma": number(levels.zero_gamma),
+        "zero_gamma_all": numbers(levels.flip.roots),
+        "call_wall": number(walls.call),
+        "put_wall": number(walls.put),
+        "call_wall_unconstrained": number(walls.call_unconstrained),
+        "put_wall_unconstrained": number(walls.put_unconstrained),
+        "max_pain": {day: number(strike) for day, strike in levels.max_pain.items()},
+        "expected_move": number(levels.expected_move),
+        "dex": number(totals.dex),
+        "vex": number(totals.vex),
+        "cex": number(totals.cex),
+        "cex_per_minute": number(levels.cex_per_minute),
+        "net_volume_gex": number(totals.net_volume_gex),
+        "put_call_oi": number(totals.put_call_oi),
+        "put_call_volume": number(totals.put_call_volume),
+        "atm_iv": number(levels.atm_iv),
+        "regime": levels.regime,
+    }
+
+
+def _strikes(levels: Levels) -> list[JsonDict]:
+    table = levels.strikes
+    columns = {
+        "strike": table.strikes.tolist(),
+        "call_gex": table.call_gex.tolist(),
+        "put_gex": table.put_gex.tolist(),
+        "net_gex": table.net_gex.tolist(),
+        "call_oi": _counts(table.call_oi),
+        "put_oi": _counts(table.put_oi),
+        "call_volume": _counts(table.call_volume),
+        "put_volume": _counts(table.put_volume),
+    }
+    return _records(columns)
+
+
+def _expirations(levels: Levels) -> list[JsonDict]:
+    return [
+        {
+            "expiration": row.expiration.isoformat(),
+            "settlement": row.settlement,
+            "dte": row.dte,
+            "forward": number(row.forward),
+            "forward_source": row.forward_source,
+            "net_gex": number(row.net_gex),
+            "atm_iv": number(row.atm_iv),
+            "contracts": row.contracts,
+        }
+        for row in levels.expirations
+    ]
+
+
+def _quality(levels: Levels) -> JsonDict:
+    quality = levels.quality
+    oldest = quality.oldest_quote_at
+    return {
+        "contracts": quality.contracts,
+        "with_iv": quality.with_iv,
+        "coverage_oi": number(quality.coverage_oi),
+        "coverage_gamma": number(quality.coverage_gamma),
+        "oldest_quote_at": None if oldest is None else iso_ms(oldest),
+        "oi_date": quality.oi_date.isoformat(),
+        "rejected": dict(quality.rejected),
+    }
+
+
+def _contracts(levels: Levels) -> list[JsonDict]:
+    """Every listed contract in contract order; vega, vanna per 1.00 of sigma, rho per 1 %."""
+    board = levels.board
+    dates = [shard.expiry.expiration.isoformat() for shard in board.shards]
+    styles = [shard.expiry.settlement for shard in board.shards]
+    where = board.shard_of.tolist()
+    labels = [status.label for status in Status]
+    columns: dict[str, list[Any]] = {
+        "symbol": [levels.symbol] * len(where),
+        "expiration": [dates[at] for at in where],
+        "settlement": [styles[at] for at in where],
+        "strike": board.strikes.tolist(),
+        "right": np.where(board.puts, "P", "C").tolist(),
+        "bid": numbers(board.quotes["bid"]),
+        "ask": numbers(board.quotes["ask"]),
+        "iv": numbers(board.sigmas),
+        "status": [labels[code] for code in board.statuses.tolist()],
+    }
+    for name in ("delta", "gamma", "theta", "vega", "rho", "vanna", "charm"):
+        columns[name] = numbers(getattr(board.greeks, name))
+    columns["open_interest"] = _known(board.quotes["open_interest"])
+    columns["volume"] = _known(board.quotes["volume"])
+    return _records(columns)
+
+
+def _records(columns: dict[str, list[Any]]) -> list[JsonDict]:
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]

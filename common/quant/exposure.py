@@ -1,0 +1,191 @@
+"""Dealer exposures per contract and the levels read off their sums.
+
+Owns the sign conventions, the multipliers and every level's definition; must not price (that
+is :mod:`common.quant.blackscholes`) or know expirations' dates. Zero gamma has a module of
+its own, :mod:`common.quant.zero_gamma`.
+
+The dealers' position is *modelled*: open interest says nothing about who holds it.
+
+.. [1] Perfiliev, "How to calculate gamma exposure and zero gamma level" (2022).
+.. [2] Ni, Pearson, Poteshman, White, "Does option trading have a pervasive impact on
+       underlying stock prices?", Rev. Financial Studies 34 (2021).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.models import BoolArray, FloatArray
+
+MULTIPLIER = 100.0
+"""Shares per contract."""
+ONE_PERCENT = 0.01
+"""A move of the spot, or a volatility point, as a fraction."""
+SIGNS: dict[str, tuple[float, float]] = {
+    "index": (1.0, -1.0),  # dealers long calls, short puts
+    "short_all": (-1.0, -1.0),  # dealers short everything
+}
+"""Sign of the dealers' (call, put) position by convention; the only such table."""
+STRADDLE_SIGMAS = 1.2533141373155001
+"""Standard deviations per straddle: sqrt(pi/2) = 1/0.798."""
+FLIP_SHARE = 1e-3
+"""Spot within this share of zero gamma is in the regime ``flip``."""
+_TIE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Exposures:
+    """Signed dealer exposures per contract; one shape."""
+
+    gex: FloatArray
+    """[$ of delta per 1 % move]"""
+    dex: FloatArray
+    """[$ of delta]"""
+    vex: FloatArray
+    """[$ of delta per volatility point]"""
+    cex: FloatArray
+    """[$ of delta per calendar day]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """Strikes of the largest gamma exposure [$]; NaN where there is none."""
+
+    call: float
+    """At or above the spot."""
+    put: float
+    """At or below the spot."""
+    call_unconstrained: float
+    put_unconstrained: float
+
+
+def dealer_signs(*, convention: str, puts: npt.ArrayLike) -> FloatArray:
+    """The dealers' sign per contract, +1 long and -1 short.
+
+    :raises KeyError: when ``convention`` is not in :data:`SIGNS`.
+    """
+    call, put = SIGNS[convention]
+    return np.where(np.asarray(puts, dtype=np.bool_), put, call)
+
+
+def gamma_exposure(
+    *, signs: FloatArray, gammas: FloatArray, sizes: FloatArray, spot: float
+) -> FloatArray:
+    """sign · gamma · size · m · S² · 0.01, formula of [1].
+
+    :param gammas: [1/$]. :param sizes: open interest, or volume, in contracts.
+    :param spot: S [$].
+    :returns: [$ of delta per 1 % move], the broadcast shape.
+    """
+    return signs * gammas * sizes * (MULTIPLIER * ONE_PERCENT * spot * spot)
+
+
+def exposures(
+    *,
+    signs: FloatArray,
+    deltas: FloatArray,
+    gammas: FloatArray,
+    vannas: FloatArray,
+    charms: FloatArray,
+    open_interests: FloatArray,
+    spot: float,
+) -> Exposures:
+    """All four exposures per contract, one sign convention for all of them.
+
+    :param deltas: [1]. :param gammas: [1/$]. :param vannas: [per 1.00 of sigma].
+    :param charms: [per calendar day]. :param open_interests: contracts. :param spot: S [$].
+    """
+    shares = signs * open_interests * MULTIPLIER
+    return Exposures(
+        gex=gamma_exposure(signs=signs, gammas=gammas, sizes=open_interests, spot=spot),
+        dex=shares * deltas * spot,
+        vex=shares * vannas * (spot * ONE_PERCENT),
+        cex=shares * charms * spot,
+    )
+
+
+def walls(*, strikes: FloatArray, call_gex: FloatArray, put_gex: FloatArray, spot: float) -> Walls:
+    """Call and put walls of per-strike exposures, summed over expirations beforehand.
+
+    :param strikes: ascending, distinct [$]; (k,). :param call_gex: [$ per 1 %]; (k,).
+    :param put_gex: alike, of either sign. :param spot: S [$].
+    """
+    above, below = strikes >= spot, strikes <= spot
+    calls, puts = np.abs(call_gex), np.abs(put_gex)
+    return Walls(
+        call=_largest(strikes, np.where(above, calls, 0.0), spot),
+        put=_largest(strikes, np.where(below, puts, 0.0), spot),
+        call_unconstrained=_largest(strikes, calls, spot),
+        put_unconstrained=_largest(strikes, puts, spot),
+    )
+
+
+def _largest(strikes: FloatArray, sizes: FloatArray, spot: float) -> float:
+    """The strike of the largest size; a tie goes to the one nearest the spot, then the lower."""
+    largest = float(np.max(sizes, initial=0.0))
+    if not largest > 0.0:
+        return float("nan")
+    return _nearest(strikes[sizes >= largest * (1.0 - _TIE)], spot)
+
+
+def _nearest(strikes: FloatArray, spot: float) -> float:
+    return float(strikes[np.argmin(np.abs(strikes - spot))])
+
+
+def max_pain(
+    *, strikes: FloatArray, puts: BoolArray, open_interests: FloatArray, spot: float
+) -> float:
+    """The strike of one expiration at which holders' intrinsic payout is least.
+
+    :param strikes: of the contracts [$]; (n,). :param open_interests: contracts; (n,).
+    :param spot: decides between equals [$].
+    :returns: [$]; NaN when there is no open interest.
+    """
+    if not np.any(open_interests > 0.0):
+        return float("nan")
+    candidates = np.unique(strikes)
+    phis = np.where(puts, -1.0, 1.0)
+    payouts = np.maximum((candidates[:, None] - strikes) * phis, 0.0) * open_interests
+    totals = payouts.sum(axis=1)
+    return _nearest(candidates[totals <= totals.min() * (1.0 + _TIE)], spot)
+
+
+def atm_volatility(*, strikes: FloatArray, sigmas: FloatArray, forward: float) -> float:
+    """Implied volatility at the forward, linear in strike between its neighbours.
+
+    :param strikes: ascending, distinct, those with an IV [$]; (k,).
+    :param sigmas: their IV; (k,). :param forward: F [$].
+    :returns: NaN without strikes; the end's value where the forward lies outside.
+    """
+    if strikes.size == 0 or not np.isfinite(forward):
+        return float("nan")
+    return float(np.interp(forward, strikes, sigmas))
+
+
+def expected_move(*, straddle: float) -> float:
+    """One standard deviation of the spot at settlement [$] from the at-the-money straddle [$].
+
+    E|Z| = sqrt(2/pi) sigma, so sigma = 1.253 · straddle; a live straddle is already that of
+    the remaining time.
+    """
+    return STRADDLE_SIGMAS * straddle
+
+
+def ratio(*, puts: float, calls: float) -> float:
+    """Put/call ratio [1]; NaN without calls."""
+    return puts / calls if calls > 0.0 else float("nan")
+
+
+def regime(*, net_gex: float, zero_gamma: float, spot: float) -> str:
+    """``positive`` | ``negative`` by the sign at spot, ``flip`` near zero gamma, else ``unknown``.
+
+    :param net_gex: [$ per 1 %], NaN when unknown. :param zero_gamma: [$], NaN when none.
+    """
+    if not np.isfinite(net_gex):
+        return "unknown"
+    if abs(spot - zero_gamma) <= FLIP_SHARE * spot:
+        return "flip"
+    return "positive" if net_gex > 0.0 else "negative" if net_gex < 0.0 else "unknown"

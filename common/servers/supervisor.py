@@ -1,0 +1,179 @@
+"""supervisord and the processes under it.
+
+Owns starting, watching and ending them, leftovers of a killed start included; must not know
+what they do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.errors import ServiceError
+from common.resources import resource
+from common.servers.instance import INSTANCE_MARK, Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process as supervisord sees it."""
+
+    name: str
+    state: str
+    pid: int
+    exit_status: int
+    started_at: int
+    """Wall time of the last start [s since the epoch], 0 when never."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether supervisord has given it up."""
+        return self.state == "FATAL"
+
+
+class Supervisor:
+    """The supervisord of one instance."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start supervisord; the programs follow on their own.
+
+        :raises ServiceError: when it does not come up.
+        """
+        instance = self._instance
+        folder = str(Path(sys.executable).parent)
+        values = {
+            **environment,
+            "PATH": os.pathsep.join([folder, environment.get("PATH", os.defpath)]),
+            "GEX_RUN_DIR": str(instance.run_dir),
+            "GEX_LOG_DIR": str(instance.log_dir),
+            INSTANCE_MARK: instance.id,
+        }
+        program = shutil.which("supervisord", path=values["PATH"]) or "supervisord"
+        log = instance.log_dir / "supervisord.out"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, program, "-n", "-c", str(resource("supervisord.conf"))],
+                env=values,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 15
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                raise ServiceError(f"supervisord did not start: {lines[-1] if lines else log}")
+            self._pause(0.05)
+
+    def programs(self) -> list[Program]:
+        """Every program by name; empty when supervisord is not there."""
+        try:
+            rows: Any = self._proxy().supervisor.getAllProcessInfo()
+        except (OSError, xmlrpc.client.Error):
+            return []
+        return [
+            Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"]) for r in rows
+        ]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisord started here still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, *, timeout: float = 90) -> None:
+        """Stop all programs in order, then supervisord; nothing is left behind."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        end_leftovers(self._instance)
+
+    def log_tail(self, program: str, lines: int = 5) -> str:
+        """The last lines a program wrote."""
+        path = self._instance.log_dir / f"{program}.log"
+        if not path.is_file():
+            return ""
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.strip().splitlines()[-lines:])
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._proxy().supervisor.getState())
+        except (OSError, xmlrpc.client.Error):
+            return False
+
+    def _proxy(self) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport  # noqa: PLC0415  slow to import
+
+        address = f"unix://{self._instance.run_dir / 'supervisor.sock'}"
+        return xmlrpc.client.ServerProxy(
+            "http://localhost", transport=SupervisorTransport(None, None, address)
+        )
+
+    @staticmethod
+    def _pause(seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def members(instance: Instance) -> list[psutil.Process]:
+    """Every process that carries the instance's mark, this one and its parents left out."""
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in mine and process.environ().get(INSTANCE_MARK) == instance.id:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end_leftovers(instance: Instance, *, patience: float = 20) -> int:
+    """End what a killed start left running; how many processes there were."""
+    found = members(instance)
+    heads = [process for process in found if _is_supervisord(process)]
+    _signal(heads)
+    psutil.wait_procs(heads, timeout=patience)
+    rest = [process for process in found if process.is_running()]
+    _signal(rest)
+    _, alive = psutil.wait_procs(rest, timeout=patience)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+    psutil.wait_procs(alive, timeout=5)
+    return len(found)
+
+
+def _signal(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.terminate()
+        except psutil.Error:
+            continue
+
+
+def _is_supervisord(process: psutil.Process) -> bool:
+    try:
+        return any("supervisord" in part for part in process.cmdline()[:3])
+    except psutil.Error:
+        return False

@@ -1,0 +1,157 @@
+"""The state of a shard: how quote batches change it, and what a level reads from it.
+
+Owns the newer-wins merge; must not do I/O. The state is the newest quote of every contract
+plus what :func:`common.chain.solve` makes of them, so it depends on which quotes were merged
+and never on how they were cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.bus.codec import Batch, StateBlob
+from common.chain import Solution, solve
+from common.levels import ShardState
+from common.models import FLAG_WITHDRAWN, GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, Status
+from common.settings import QuantParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A state after some batches, and what to tell of it."""
+
+    state: StateBlob
+    results: Rows
+    """Layout GREEKS: the contracts these batches touched."""
+    quotes: int
+    """Quotes taken off the stream, late ones included."""
+    late: int
+    """Quotes that were older than what the state held, or of an earlier run; they changed
+    nothing."""
+
+
+def advance(
+    state: StateBlob,
+    shard: str,
+    batches: Sequence[tuple[str, Batch]],
+    parameters: QuantParameters,
+) -> Advance:
+    """The state after ``batches``, a list of (entry id, batch) in stream order.
+
+    Entries at or below ``state.last_id`` must have been left out by the caller.
+    """
+    taken = late = 0
+    session, epoch = state.session, state.epoch
+    quotes = state.quote_rows()
+    spots = [_held_spot(state)]
+    incoming: list[Rows] = []
+    for _, batch in batches:
+        header = batch.header
+        taken += header.quotes
+        if header.epoch < epoch:
+            late += header.quotes
+            continue
+        if header.epoch > epoch and (header.reset or header.session != session):
+            quotes, incoming, spots = quotes[:0], [], []
+        session, epoch = header.session, header.epoch
+        incoming.append(batch.quotes)
+        spots.append(batch.spots)
+    new = np.concatenate(incoming) if incoming else quotes[:0]
+    late += int(_older(new, quotes).sum())
+    quotes = _newest(np.concatenate([quotes, new]))
+    spot = np.concatenate(spots) if spots else np.empty(0, SPOT)
+    newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
+    solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
+    greeks = _greeks(quotes, solution)
+    advanced = StateBlob(
+        session=session,
+        epoch=epoch,
+        last_id=batches[-1][0] if batches else state.last_id,
+        spot_time=int(newest["time"]),
+        spot_seq=int(newest["seq"]),
+        spot=float(newest["price"]),
+        basis=solution.basis,
+        forward_source=solution.forward_source,
+        forward_residual=solution.forward_residual,
+        parity_pairs=solution.parity_pairs,
+        quotes=quotes.tobytes(),
+        greeks=greeks.tobytes(),
+    )
+    touched = greeks[np.isin(quotes["key"], new["key"])]
+    return Advance(advanced, touched, taken, late)
+
+
+def view(state: StateBlob, shard: str) -> ShardState:
+    """What a level reads from a state."""
+    greeks = state.greek_rows()
+    solution = Solution(
+        iv=greeks["iv"],
+        status=greeks["status"],
+        side=greeks["side"],
+        delta=greeks["delta"],
+        gamma=greeks["gamma"],
+        basis=state.basis,
+        forward_source=state.forward_source,
+        forward_residual=state.forward_residual,
+        parity_pairs=state.parity_pairs,
+    )
+    return ShardState(Expiry.from_shard(shard), state.quote_rows(), solution)
+
+
+def newest_spot(states: Sequence[StateBlob]) -> StateBlob | None:
+    """The state that holds the newest price of the underlying, or None when none does."""
+    priced = [state for state in states if state.spot_seq >= 0]
+    return max(priced, key=lambda state: (state.epoch, state.spot_seq), default=None)
+
+
+def newest_time(states: Sequence[StateBlob]) -> int:
+    """Market time of the newest quote or price in any state [us]; 0 when there is none."""
+    times = [0]
+    for state in states:
+        times.append(state.spot_time)
+        quotes = state.quote_rows()
+        if len(quotes):
+            times.append(int(quotes["time"].max()))
+    return max(times)
+
+
+def on_board(quotes: Rows) -> BoolArray:
+    """True for the contracts the source still lists."""
+    listed: BoolArray = (quotes["flags"] & FLAG_WITHDRAWN) == 0
+    return listed
+
+
+def _held_spot(state: StateBlob) -> Rows:
+    return np.array([(state.spot_time, state.spot_seq, state.spot)], dtype=SPOT)
+
+
+def _newest(rows: Rows) -> Rows:
+    """The row of highest ``seq`` of every key, sorted by key."""
+    if not len(rows):
+        return np.empty(0, QUOTE)
+    rows = rows[np.lexsort((rows["seq"], rows["key"]))]
+    last = np.append(rows["key"][1:] != rows["key"][:-1], True)
+    newest: Rows = rows[last]
+    return newest
+
+
+def _older(new: Rows, held: Rows) -> BoolArray:
+    """Which new rows are no newer than the held row of their key."""
+    if not len(held) or not len(new):
+        return np.zeros(len(new), np.bool_)
+    at = np.minimum(np.searchsorted(held["key"], new["key"]), len(held) - 1)
+    older: BoolArray = (held["key"][at] == new["key"]) & (new["seq"] <= held["seq"][at])
+    return older
+
+
+def _greeks(quotes: Rows, solution: Solution) -> Rows:
+    rows = np.zeros(len(quotes), GREEKS)
+    for name in ("key", "time", "seq"):
+        rows[name] = quotes[name]
+    for name in ("iv", "status", "side", "delta", "gamma"):
+        rows[name] = getattr(solution, name)
+    rows["iv"][rows["status"] != Status.OK] = np.nan
+    return rows

@@ -1,0 +1,168 @@
+"""One aggregation: the states of a symbol in, its published levels out.
+
+Owns the labels of freshness and provenance that go with a level; must not know who asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.bus.cache import Cache, ChainView, Tick
+from common.clock import SECOND, iso_ms
+from common.levels import Levels, check_invariants, evaluate
+from common.models import JsonDict, Session
+from common.settings import QuantParameters
+from common.state import newest_spot, newest_time, view
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TickPolicy:
+    """The grid of the levels and what they are computed with."""
+
+    parameters: QuantParameters
+    period_us: int
+    """Wall-clock grid of a live session's levels [us]; live keys expire after three."""
+    software: str
+
+
+def publish_tick(
+    cache: Cache,
+    symbol: str,
+    policy: TickPolicy,
+    *,
+    wall_us: Callable[[], int],
+    at: int | None = None,
+) -> str:
+    """Compute and publish the level of one instant.
+
+    :param at: market time [us]; None means the present instant of a live session's grid.
+    :returns: what was done: ``published``, or why nothing was (``no session``, ``replay``,
+        ``nothing new``, ``no data``, ``superseded``).
+    """
+    session = cache.session(symbol)
+    if session is None:
+        return "no session"
+    if session.replay and at is None:
+        return "replay"
+    instant = _instant(session, policy.period_us, wall_us()) if at is None else at
+    if not _is_news(cache.tick(symbol), session, instant):
+        return "nothing new"
+    chain = _present_chain(cache.chain(symbol, cache.shards(symbol)), session)
+    spot = newest_spot(list(chain.states.values()))
+    if spot is None:
+        return "no data"
+    levels = evaluate(
+        symbol=symbol,
+        shards=[view(state, shard) for shard, state in sorted(chain.states.items())],
+        spot=spot.spot,
+        as_of=instant,
+        parameters=policy.parameters,
+        spot_time=spot.spot_time,
+        oi_date=session.trading_date,
+    )
+    breaches = check_invariants(levels)
+    for breach in breaches:
+        log.error("%s %s: invariant broken: %s", symbol, iso_ms(instant), breach)
+    newest = newest_time(list(chain.states.values()))
+    state = _state(session, instant, newest)
+    latest = _latest(levels, session, chain, state, newest, wall_us(), policy.software)
+    latest["invariants"] = breaches
+    profile = {**levels.profile_json(), "state": state, "session": session.key}
+    published = cache.publish_levels(
+        session=session,
+        at=instant,
+        final=session.ended,
+        ttl_ms=0 if session.replay or session.ended else 3 * policy.period_us // 1000,
+        latest=latest,
+        levels=flat_levels(latest),
+        profile=profile,
+    )
+    return "published" if published else "superseded"
+
+
+def flat_levels(latest: JsonDict) -> dict[str, str]:
+    """The fields of the levels hash: one text each, empty for null."""
+    levels, quality = latest["levels"], latest["quality"]
+    front = latest["expirations"][0]["expiration"] if latest["expirations"] else None
+    pain = (levels["max_pain"] or {}).get(front)
+    fields = {
+        "state": latest["state"],
+        "spot": latest["spot"],
+        **{
+            name: levels[name]
+            for name in (
+                "net_gex net_gex_0dte zero_gamma call_wall put_wall expected_move regime "
+                "dex vex cex net_volume_gex atm_iv"
+            ).split()
+        },
+        "max_pain": pain,
+        "as_of": latest["as_of"],
+        "published_at": latest["published_at"],
+        "newest_quote_at": latest["newest_quote_at"],
+        "oldest_quote_at": quality["oldest_quote_at"],
+        "coverage_oi": quality["coverage_oi"],
+        "coverage_gamma": quality["coverage_gamma"],
+        "oi_date": quality["oi_date"],
+        "sign": latest["sign"],
+        "symbol": latest["symbol"],
+        "feed": latest["feed"],
+        "session": latest["session"],
+        "schema": latest["schema"],
+    }
+    return {name: "" if value is None else str(value) for name, value in fields.items()}
+
+
+def _instant(session: Session, period_us: int, wall: int) -> int:
+    """The grid instant a live session stands at, never past its close."""
+    now = wall - wall % period_us + session.market_offset_us
+    return session.close_us if session.ended else min(now, session.close_us)
+
+
+def _is_news(last: Tick | None, session: Session, at: int) -> bool:
+    if last is None or last.epoch < session.epoch:
+        return True
+    if last.epoch > session.epoch:
+        return False
+    return at > last.at or (at == last.at and session.ended and not last.final)
+
+
+def _present_chain(chain: ChainView, session: Session) -> ChainView:
+    """Only states of the present session: a shard may still hold an earlier one's."""
+    states = {
+        shard: state
+        for shard, state in chain.states.items()
+        if state.session == session.key and (session.resume or state.epoch == session.epoch)
+    }
+    return ChainView(states, {k: v for k, v in chain.watermark.items() if k in states})
+
+
+def _state(session: Session, at: int, newest: int) -> str:
+    if session.ended:
+        return "ended" if session.replay else "closed"
+    return "stale" if at - newest > session.stale_after_us else "live"
+
+
+def _latest(
+    levels: Levels,
+    session: Session,
+    chain: ChainView,
+    state: str,
+    newest: int,
+    wall: int,
+    software: str,
+) -> JsonDict:
+    return {
+        **levels.to_json(),
+        "state": state,
+        "feed": session.feed,
+        "session": session.key,
+        "published_at": iso_ms(wall),
+        "newest_quote_at": iso_ms(newest),
+        "data_age_seconds": (levels.as_of - newest) / SECOND,
+        "watermark": dict(sorted(chain.watermark.items())),
+        "software": software,
+    }

@@ -1,0 +1,236 @@
+"""Settings: which source wins, what is refused and how, and that secrets stay masked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from common import settings as module
+from common.errors import UsageError
+from common.resources import project_root, resource
+from common.settings import (
+    Settings,
+    default_state_dir,
+    describe,
+    environment_for,
+    load_settings,
+    parse_speed,
+)
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No GEX_ variable and no .env but the test's own; returns the working folder."""
+    for name in list(os.environ):
+        if name.upper().startswith("GEX_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def origins(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Variable → (value, where from)."""
+    return {name: (value, origin) for name, value, origin in describe(settings)}
+
+
+# --- which source wins -----------------------------------------------------------------------
+
+
+def test_defaults_come_from_the_toml_file() -> None:
+    settings = load_settings()
+    assert settings.symbols == ("SPY",)
+    assert settings.feed == "simulator"
+    assert settings.tick_seconds == 1.0
+    assert settings.listen_host == "127.0.0.1"
+    assert settings.redis_url is None
+
+
+def test_every_setting_but_servers_and_folder_has_a_default_in_the_file(clean: Path) -> None:
+    text = (resource("config") / "default.toml").read_text(encoding="utf-8")
+    named = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line[:30]}
+    code_only = {"state_dir", "redis_url", "broker_url", "database_url"}
+    assert set(Settings.model_fields) - code_only == named - {""} - code_only
+
+
+def test_dotenv_wins_over_the_toml_file_and_the_environment_over_both(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean / ".env").write_text("GEX_FEED=none\nGEX_RATE=0.05\nOTHER=1\n")
+    monkeypatch.setenv("GEX_RATE", "0.06")
+    settings = load_settings()
+    assert (settings.feed, settings.rate, settings.dividend_yield) == ("none", 0.06, 0.0)
+    shown = origins(settings)
+    assert shown["GEX_FEED"] == ("none", ".env")
+    assert shown["GEX_RATE"] == ("0.06", "environment")
+    assert shown["GEX_DIVIDEND_YIELD"] == ("0.0", "default")
+
+
+def test_arguments_win_over_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_FEED", "none")
+    assert load_settings(feed="recording").feed == "recording"
+    assert load_settings(feed=None).feed == "none"
+
+
+def test_an_empty_variable_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_SYMBOLS", "")
+    monkeypatch.setenv("GEX_REDIS_URL", "")
+    settings = load_settings()
+    assert settings.symbols == ("SPY",)
+    assert settings.redis_url is None
+    assert origins(settings)["GEX_SYMBOLS"] == ("SPY", "default")
+
+
+def test_unknown_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_TEST_DATA", "/data")
+    assert "test_data" not in load_settings().model_dump()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().feed = "none"  # type: ignore[misc]  # that is the point
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def test_symbols_are_split_and_upper_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_SYMBOLS", " spy, Qqq ,,")
+    settings = load_settings()
+    assert settings.symbols == ("SPY", "QQQ")
+    assert origins(settings)["GEX_SYMBOLS"] == ("SPY,QQQ", "environment")
+    assert load_settings(symbols=("IWM", "SPX")).symbols == ("IWM", "SPX")
+
+
+@pytest.mark.parametrize(
+    ("text", "speed"), [("max", float("inf")), ("60", 60.0), ("0.5", 0.5), ("1e3", 1000.0)]
+)
+def test_speeds(text: str, speed: float) -> None:
+    assert parse_speed(text) == speed
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "fast", "nan", "inf"])
+def test_what_is_no_speed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="neither 'max' nor a positive number"):
+        parse_speed(text)
+
+
+def test_quant_parameters_are_those_of_the_settings() -> None:
+    settings = load_settings(rate=0.031, sign="short_all", grid_points=101)
+    quant = settings.quant
+    assert (quant.rate, quant.sign, quant.grid_points) == (0.031, "short_all", 101)
+    assert all(getattr(settings, name) == value for name, value in quant)
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("GEX_DASHBOARD_PORT=seventy", "valid integer"),
+        ("GEX_DASHBOARD_PORT=70000", "less than or equal to 65535"),
+        ("GEX_FEED=magic", "'simulator'"),
+        ("GEX_SYMBOLS=,", "name at least one symbol, e.g. SPY"),
+        ("GEX_SYMBOLS=SPY,S&P", "'S&P' is no underlying symbol"),
+        ("GEX_SYMBOLS=FARTOOLONG", "'FARTOOLONG' is no underlying symbol"),
+        ("GEX_SPEED=fast", "speed 'fast' is neither 'max' nor a positive number"),
+        ("GEX_TICK_SECONDS=0.01", "greater than or equal to 0.05"),
+        ("GEX_STALE_AFTER_SECONDS=0", "greater than 0"),
+        ("GEX_LOG_LEVEL=LOUD", "'DEBUG'"),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_a_bad_value_is_one_line_that_names_the_variable(
+    place: str, given: str, message: str, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, value = given.partition("=")
+    if place == "environment":
+        monkeypatch.setenv(name, value)
+    else:
+        (clean / ".env").write_text(f"{given}\n")
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert text.startswith(f"{name}: ")
+    assert message in text
+    assert "\n" not in text
+    assert "Value error" not in text
+    assert caught.value.exit_code == 2
+
+
+def test_several_bad_values_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_REDIS_PORT", "0")
+    monkeypatch.setenv("GEX_SIGN", "flow")
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    assert [part.split(":")[0] for part in str(caught.value).split("; ")] == [
+        "GEX_REDIS_PORT",
+        "GEX_SIGN",
+    ]
+
+
+# --- secrets ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "BROKER_URL", "DATABASE_URL"])
+def test_secrets_are_masked_everywhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "scheme://user:hunter2@host:1234/0"
+    monkeypatch.setenv(f"GEX_{name}", url)
+    settings = load_settings()
+    assert origins(settings)[f"GEX_{name}"] == ("********", "environment")
+    for text in (str(describe(settings)), repr(settings), str(settings), str(settings.quant)):
+        assert "hunter2" not in text
+    secret = getattr(settings, name.lower())
+    assert isinstance(secret, SecretStr)
+    assert secret.get_secret_value() == url
+
+
+def test_a_secret_that_is_not_set_says_so() -> None:
+    assert origins(load_settings())["GEX_REDIS_URL"] == ("unset", "default")
+
+
+def test_every_setting_is_described() -> None:
+    settings = load_settings()
+    assert list(origins(settings)) == [f"GEX_{name.upper()}" for name in Settings.model_fields]
+
+
+# --- the state folder ------------------------------------------------------------------------
+
+
+def test_state_stands_beside_the_code_in_a_checkout() -> None:
+    root = project_root()
+    assert root is not None
+    assert load_settings().state_dir == root / ".gex"
+
+
+def test_state_of_a_wheel_stands_in_the_users_folder(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "project_root", lambda: None)
+    monkeypatch.setattr(module, "user_state_path", lambda name: clean / "state" / name)
+    assert default_state_dir() == clean / "state" / "gex"
+    assert load_settings().state_dir == clean / "state" / "gex"
+
+
+def test_a_state_folder_is_made_absolute(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(clean))
+    monkeypatch.setenv("GEX_STATE_DIR", "here")
+    assert load_settings().state_dir == clean / "here"
+    monkeypatch.setenv("GEX_STATE_DIR", "~/there")
+    assert load_settings().state_dir == clean / "there"
+    assert not (clean / "here").exists()
+
+
+def test_children_see_the_same_settings(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_RATE", "0.05")
+    settings = load_settings(state_dir=clean / "two")
+    environment = environment_for(settings, symbols="QQQ", redis_port="7000")
+    assert "GEX_STATE_DIR" not in os.environ
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    child = load_settings()
+    assert child.state_dir == clean / "two"
+    assert (child.symbols, child.redis_port, child.rate) == (("QQQ",), 7000, 0.05)

@@ -1,0 +1,291 @@
+"""The actor runtime: read, handle, acknowledge, reclaim, bury, drain.
+
+Owns the life of one consumer of a group; must not know what an entry means, nor anything of
+finance. A new actor is a :class:`Handler` and one line in supervisord.conf.
+
+An entry is acknowledged after its effect is durable. An outage (ServiceError) is waited out
+and costs no entry anything. Any other error isolates the entry that causes it: it is tried
+``max_deliveries`` times, then moved to the dead letters with reason and traceback, and the
+rest goes on. An entry that keeps killing the process is buried by its delivery count.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from common.bus import keys
+from common.bus.client import bus_errors
+from common.bus.streams import Entry, Streams
+from common.errors import FencedError, MalformedEntryError, ServiceError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What to add to the symbol's counters together with the acknowledgement."""
+    acknowledged: bool = False
+    """True when the handler's own atomic step has acknowledged and counted already."""
+
+
+class Handler(Protocol):
+    """What an actor does with the entries it reads."""
+
+    group: str
+    exclusive: bool
+    """True when only the holder of a lease reads a stream, so that everything pending on a
+    stream newly taken is this actor's to finish first."""
+
+    def streams(self) -> list[str]:
+        """The streams to read now; asked about once a second."""
+
+    def handle(self, stream: str, entries: list[Entry]) -> Outcome:
+        """Make the effect of the entries durable. Delivering them again changes nothing.
+
+        :raises ServiceError: something outside failed; the batch comes again.
+        :raises FencedError: the stream belongs to another actor now.
+        :raises MalformedEntryError: an entry will never be understood.
+        """
+
+    def maintain(self) -> None:
+        """Periodic duties, after each look at the streams."""
+
+    def close(self) -> None:
+        """The last act, after the last batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patient an actor is."""
+
+    batch: int = 64
+    """Entries of one delivery."""
+    block_ms: int = 200
+    refresh_seconds: float = 1.0
+    reclaim_ms: int = 15_000
+    max_deliveries: int = 3
+    backoff_seconds: float = 0.1
+    backoff_cap_seconds: float = 5.0
+
+    @property
+    def crash_deliveries(self) -> int:
+        """Deliveries without an answer after which an entry is taken to kill its reader."""
+        return 3 * self.max_deliveries
+
+
+class Actor:
+    """One consumer: a mailbox (streams of a group), a handler, a policy."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        handler: Handler,
+        consumer: str,
+        policy: Policy,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._streams = streams
+        self._handler = handler
+        self._consumer = consumer
+        self._policy = policy
+        self._monotonic = monotonic
+        self._stop = threading.Event()
+        self._known: set[str] = set()
+        self._refreshed = -1e9
+        self._reclaimed = monotonic()
+        self.handled = 0
+        self.failures = 0
+        self.buried = 0
+
+    def stop(self) -> None:
+        """Finish the batch in hand, acknowledge it, and leave :meth:`run`."""
+        self._stop.set()
+
+    def stop_on_signals(self) -> None:
+        """Let SIGTERM and SIGINT call :meth:`stop`."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: self.stop())
+
+    def run(self) -> None:
+        """Work until stopped; leaves no entry of a finished batch pending."""
+        log.info("%s %s starts (pid %d)", self._handler.group, self._consumer, os.getpid())
+        waits = 0
+        while not self._stop.is_set():
+            try:
+                self.step()
+                waits = 0
+            except ServiceError as error:
+                waits += 1
+                log.warning("%s; waiting (attempt %d)", error, waits)
+                self._known.clear()
+                self._backoff(waits)
+        try:
+            self._handler.close()
+        except ServiceError as error:
+            log.warning("closing: %s", error)
+        log.info(
+            "%s %s stopped after %d entries", self._handler.group, self._consumer, self.handled
+        )
+
+    def step(self) -> int:
+        """One round: refresh what is due, read once, handle what came; how many entries."""
+        streams = self._refresh()
+        if not streams:
+            self._stop.wait(self._policy.block_ms / 1000.0)
+            return 0
+        count = 0
+        try:
+            deliveries = self._streams.read(
+                self._handler.group,
+                self._consumer,
+                streams,
+                count=self._policy.batch,
+                block_ms=self._policy.block_ms,
+            )
+        except ServiceError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._known.clear()  # a stream was retired: look again, with its group made anew
+            self._refreshed = -1e9
+            return 0
+        for stream, entries in deliveries:
+            self._process(stream, entries)
+            count += len(entries)
+        return count
+
+    def _refresh(self) -> list[str]:
+        now = self._monotonic()
+        if now - self._refreshed < self._policy.refresh_seconds:
+            return sorted(self._known)
+        streams = self._handler.streams()
+        if now - self._reclaimed >= self._policy.reclaim_ms / 3000.0:
+            self._reclaimed = now
+            for stream in streams:
+                if self._claim(stream, self._policy.reclaim_ms):
+                    self._known.discard(stream)
+        for stream in streams:
+            if stream not in self._known:
+                self._streams.ensure_group(stream, self._handler.group)
+                if self._handler.exclusive:
+                    self._claim(stream, 0)
+                self._drain(stream)
+        self._known = set(streams)
+        self._handler.maintain()
+        self._report()
+        self._refreshed = self._monotonic()
+        return streams
+
+    def _claim(self, stream: str, min_idle_ms: int) -> int:
+        taken = self._streams.claim(
+            self._handler.group, self._consumer, stream, min_idle_ms=min_idle_ms
+        )
+        if taken:
+            log.warning("took over %d pending entries of %s", taken, stream)
+        return taken
+
+    def _drain(self, stream: str) -> None:
+        """Handle what was delivered to this consumer before and never acknowledged."""
+        group, consumer, limit = self._handler.group, self._consumer, self._policy.batch
+        while not self._stop.is_set():
+            entries = self._streams.own_pending(group, consumer, stream, count=limit)
+            if not entries:
+                return
+            survivors = []
+            for entry in entries:
+                tries = self._streams.deliveries(group, stream, entry.id)
+                if not entry.fields:
+                    self._bury(stream, entry, "trimmed before it was acknowledged", "", tries)
+                elif tries > self._policy.crash_deliveries:
+                    self._bury(stream, entry, f"delivered {tries} times, never answered", "", tries)
+                else:
+                    survivors.append(entry)
+            if survivors and not self._process(stream, survivors):
+                return
+
+    def _process(self, stream: str, entries: list[Entry]) -> bool:
+        """Handle a batch, or entry by entry once the batch has failed; false when fenced."""
+        try:
+            self._handle(stream, entries)
+        except FencedError as error:
+            log.warning("%s: %s", stream, error)
+            self._known.discard(stream)
+            self._refreshed = -1e9
+            return False
+        except ServiceError:
+            self._known.discard(stream)  # what was delivered is drained when the outage ends
+            self._refreshed = -1e9
+            raise
+        except Exception as error:  # noqa: BLE001  the one supervising loop
+            self.failures += 1
+            if len(entries) == 1:
+                self._retry(stream, entries[0], error)
+            else:
+                log.warning("%s: batch of %d failed, one by one: %s", stream, len(entries), error)
+                return all(self._process(stream, [entry]) for entry in entries)
+        return True
+
+    def _handle(self, stream: str, entries: list[Entry]) -> None:
+        outcome = self._handler.handle(stream, entries)
+        if not outcome.acknowledged:
+            ids = [entry.id for entry in entries]
+            self._streams.acknowledge(self._handler.group, stream, ids, dict(outcome.counts))
+        self.handled += len(entries)
+
+    def _retry(self, stream: str, entry: Entry, error: Exception) -> None:
+        tries = 1
+        while not isinstance(error, MalformedEntryError) and tries < self._policy.max_deliveries:
+            self._backoff(tries)
+            tries += 1
+            try:
+                self._handle(stream, [entry])
+            except (ServiceError, FencedError):
+                raise
+            except Exception as again:  # noqa: BLE001  part of the supervising loop
+                error = again
+            else:
+                return
+        trace = "".join(traceback.format_exception(error))
+        self._bury(stream, entry, f"{type(error).__name__}: {error}", trace, tries)
+
+    def _bury(self, stream: str, entry: Entry, reason: str, trace: str, tries: int) -> None:
+        log.error("dead letter: %s %s: %s", stream, entry.id, reason)
+        self._streams.bury(
+            self._handler.group, stream, entry, reason=reason, trace=trace, deliveries=tries
+        )
+        self.buried += 1
+
+    def _backoff(self, attempt: int) -> None:
+        ceiling = min(
+            self._policy.backoff_cap_seconds, self._policy.backoff_seconds * 2 ** min(attempt, 16)
+        )
+        self._stop.wait(random.uniform(0, ceiling))  # noqa: S311  jitter, no secret
+
+    def _report(self) -> None:
+        key = keys.actor(self._handler.group, self._consumer)
+        with bus_errors(), self._streams.client.pipeline(transaction=True) as pipe:
+            pipe.hset(
+                key,
+                mapping={
+                    "pid": os.getpid(),
+                    "at": time.time(),
+                    "handled": self.handled,
+                    "failures": self.failures,
+                    "buried": self.buried,
+                    "streams": len(self._known),
+                },
+            )
+            pipe.expire(key, 60)
+            pipe.execute()

@@ -1,0 +1,105 @@
+"""What every command needs: settings, the instance, clients, consoles.
+
+Owns building them from the settings in force; must not hold a command.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from common.bus.cache import Cache
+from common.bus.client import Client, bus_errors, connect
+from common.db.connection import Connection
+from common.db.connection import connect as connect_database
+from common.errors import ServiceError
+from common.servers.instance import Instance
+from common.settings import Settings, load_settings
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def software() -> str:
+    """Name and version of this build."""
+    return f"gex-platform {version('gex-platform')}"
+
+
+@dataclass(slots=True)
+class Context:
+    """The settings in force and what is built from them on demand."""
+
+    settings: Settings
+    instance: Instance = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.instance = Instance(self.settings)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Context:
+        """The context of the settings in force, with a command's own on top.
+
+        :raises UsageError: when a setting is bad.
+        """
+        return cls(load_settings(**overrides))
+
+    def redis(self) -> Client:
+        """A client; nothing connects yet."""
+        return connect(self.instance.redis_url())
+
+    def reachable_redis(self) -> Client:
+        """A client of a server that answers.
+
+        :raises ServiceError: when it does not, saying what to do.
+        """
+        client = self.redis()
+        try:
+            with bus_errors():
+                client.ping()
+        except ServiceError as error:
+            raise ServiceError(
+                f"{error}; is the platform running? Start it with `gex up`"
+            ) from error
+        return client
+
+    def cache(self) -> Cache:
+        """The cache of a server that answers."""
+        return Cache(self.reachable_redis())
+
+    def database(self, name: str) -> Connection:
+        """An open connection.
+
+        :raises StorageError: when the server is out of reach.
+        """
+        return connect_database(self.instance.database_url(), name=name)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one JSON document."""
+    sys.stdout.write(
+        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    )
+    sys.stdout.write("\n")
+
+
+def wait_for(ready: Callable[[], Any], *, seconds: float, what: str) -> Any:
+    """Call ``ready`` until it returns without a ServiceError; its result.
+
+    :raises ServiceError: when ``seconds`` have passed, with the last reason.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ready()
+        except ServiceError as error:
+            if time.monotonic() >= deadline:
+                raise ServiceError(
+                    f"{what} did not answer within {seconds:.0f} s: {error}"
+                ) from error
+            time.sleep(0.1)

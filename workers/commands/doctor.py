@@ -1,0 +1,220 @@
+"""`gex doctor`: is everything as it should be, and if not, what to do.
+
+Owns the checks; must not mend anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.client import Client, bus_errors
+from common.bus.streams import Streams
+from common.db import migrate, queries
+from common.errors import GexError
+from common.servers.supervisor import Supervisor
+from common.settings import describe
+from workers.commands.context import Context, console, print_json
+from workers.commands.display import age_seconds, shown_state
+
+_MEMORY_SHARE = 0.6
+_MANY_PENDING = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    check: str
+    ok: bool
+    detail: str
+    advice: str = ""
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check settings, servers, feed, freshness, lag and invariants; say what to do.
+
+    Exit code 1 when a check fails.
+    """
+    context = Context.load()
+    findings = list(_all(context))
+    settings = describe(context.settings)
+    if json:
+        print_json(
+            {
+                "ok": all(finding.ok for finding in findings),
+                "findings": [asdict(finding) for finding in findings],
+                "settings": [{"name": n, "value": v, "origin": o} for n, v, o in settings],
+            }
+        )
+    else:
+        _show(findings, settings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _all(context: Context) -> Iterator[Finding]:
+    instance = context.instance
+    holder = instance.holder()
+    yield Finding(
+        "instance", holder is not None, f"pid {holder}" if holder else "not running",
+        "" if holder else "start it with `gex up`",
+    )
+    if holder is not None:
+        yield from _guarded("programs", lambda: _programs(context))
+    client: Client | None = None
+    try:
+        client = context.reachable_redis()
+    except GexError as error:
+        yield Finding("redis", ok=False, detail=str(error), advice="see logs/redis.log")
+    yield from _guarded("database", lambda: _database(context))
+    if client is None:
+        return
+    present = client
+    yield from _guarded("redis", lambda: _redis(present))
+    yield from _guarded("streams", lambda: _streams(present))
+    yield from _guarded("dead letters", lambda: _dead(present))
+    cache = Cache(client)
+    for symbol in context.settings.symbols:
+        yield from _guarded(
+            f"levels {symbol}", lambda s=symbol: _levels(context, cache, s)  # type: ignore[misc]
+        )
+
+
+def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The findings of a check; a check that cannot be done is a finding too."""
+    try:
+        yield from findings()
+    except GexError as error:
+        yield Finding(check, ok=False, detail=str(error), advice="see the logs folder")
+
+
+def _programs(context: Context) -> Iterator[Finding]:
+    programs = Supervisor(context.instance).programs()
+    wrong = [
+        f"{program.name} {program.state.lower()}"
+        for program in programs
+        if program.state in ("FATAL", "BACKOFF")
+        or (program.state == "EXITED" and program.exit_status)
+    ]
+    folder = context.instance.log_dir
+    yield Finding(
+        "programs", not wrong, ", ".join(wrong) or f"{len(programs)} as they should be",
+        f"see {folder}" if wrong else "",
+    )
+
+
+def _redis(client: Client) -> Iterator[Finding]:
+    with bus_errors():
+        info: Any = client.info()
+    name = f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}"
+    major = int(str(info["redis_version"]).split(".")[0])
+    yield Finding("redis", major >= 7, name, "" if major >= 7 else "Redis 7 or Valkey is needed")
+    aof = bool(info.get("aof_enabled"))
+    yield Finding(
+        "redis durability", aof, "append-only file on" if aof else "append-only file off",
+        "" if aof else "set `appendonly yes`, or a restart of Redis loses what is in flight",
+    )
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    yield Finding(
+        "redis eviction", policy == "noeviction", policy,
+        "" if policy == "noeviction" else "set `maxmemory-policy noeviction`: streams must not vanish",
+    )
+    limit, used = int(info.get("maxmemory", 0)), int(info["used_memory"])
+    tight = bool(limit) and used > _MEMORY_SHARE * limit
+    yield Finding(
+        "redis memory", not tight, f"{used / 2**20:.0f} MB" + (f" of {limit / 2**20:.0f}" if limit else ""),
+        "the store worker is behind or down; see `gex status`" if tight else "",
+    )
+
+
+def _database(context: Context) -> Iterator[Finding]:
+    with context.database("doctor") as connection:
+        steps = migrate.status(connection)
+        facts = queries.server_facts(connection)
+    current = migrate.is_current(steps)
+    engine = f"TimescaleDB {facts['timescaledb']}" if facts["timescaledb"] else "no TimescaleDB"
+    yield Finding("database", ok=True, detail=f"PostgreSQL {facts['server_version']}, {engine}")
+    yield Finding(
+        "schema", current, f"{len(steps)} migrations" if current else "not current",
+        "" if current else "run `gex db migrate`",
+    )
+
+
+def _streams(client: Client) -> Iterator[Finding]:
+    behind = []
+    streams = Streams(client)
+    for stream in streams.registered():
+        states = {state.name: state for state in streams.groups(stream)}
+        for group in keys.groups_of(stream):
+            state = states.get(group)
+            if state is None:
+                behind.append(f"{stream} has no group {group}")
+            elif state.lag + state.pending > _MANY_PENDING:
+                behind.append(f"{group} is {state.lag + state.pending} entries behind on {stream}")
+    yield Finding(
+        "streams", not behind, "; ".join(behind) or "every group is up to date",
+        "see `gex status`: is the worker of that group running?" if behind else "",
+    )
+
+
+def _dead(client: Client) -> Iterator[Finding]:
+    counts = {}
+    for group in (keys.GREEKS_GROUP, keys.STORE_GROUP):
+        with bus_errors():
+            counts[group] = int(client.xlen(keys.dead(group)))
+    total = sum(counts.values())
+    detail = ", ".join(f"{group} {count}" for group, count in counts.items() if count)
+    yield Finding(
+        "dead letters", total == 0, detail or "none",
+        f"`redis-cli XREVRANGE {keys.dead('greeks')} + - COUNT 1` shows reason and traceback"
+        if total else "",
+    )
+
+
+def _levels(context: Context, cache: Cache, symbol: str) -> Iterator[Finding]:
+    session = cache.session(symbol)
+    if session is None:
+        yield Finding(f"feed {symbol}", ok=False, detail="no session", advice="see logs/ingest.log")
+        return
+    yield Finding(f"feed {symbol}", ok=True, detail=f"{session.feed}, {session.key}")
+    latest = cache.latest(symbol)
+    if latest is None:
+        yield Finding(
+            f"levels {symbol}", ok=False, detail="no fresh level",
+            advice="see logs/celery.log, logs/beat.log and logs/greeks-0.log",
+        )
+        return
+    state = shown_state(latest, context.settings.tick_seconds)
+    yield Finding(
+        f"levels {symbol}", state != "stale",
+        f"{state}, {age_seconds(latest):.1f} s old, coverage {latest['quality']['coverage_oi']:.0%} of "
+        "open interest" if latest["quality"]["coverage_oi"] is not None else state,
+        "the feed or the workers are quiet; see `gex status`" if state == "stale" else "",
+    )
+    breaches = latest["invariants"]
+    yield Finding(
+        f"invariants {symbol}", not breaches, "; ".join(breaches) or "hold",
+        "this is a defect; report it with the output of `gex levels --json`" if breaches else "",
+    )
+
+
+def _show(findings: list[Finding], settings: list[tuple[str, str, str]]) -> None:
+    table = Table(show_header=False, box=None)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[bold red]FAIL[/]"
+        advice = f"[yellow]→ {finding.advice}[/]" if finding.advice else ""
+        table.add_row(mark, finding.check, finding.detail, advice)
+    console.print(table)
+    shown = Table(title="settings in force", title_justify="left")
+    for heading in ("setting", "value", "from"):
+        shown.add_column(heading)
+    for row in settings:
+        shown.add_row(*row)
+    console.print(shown)

@@ -1,0 +1,154 @@
+"""`gex levels` and `gex profile`: what was published last.
+
+Owns reading the cache for people; must not compute anything.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from common.bus.cache import Cache
+from common.errors import ServiceError
+from common.models import JsonDict
+from workers.commands.context import Context, console, print_json
+from workers.commands.display import age_seconds, money, number, panel, shown_state
+
+Symbol = Annotated[str, typer.Argument(help="The underlying, e.g. SPY.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def levels(
+    symbol: Symbol = "SPY",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """The latest levels of a symbol, with their age and coverage.
+
+    A level that is no longer renewed is shown as stale, or not at all.
+    """
+    context = Context.load()
+    cache = context.cache()
+    tick_seconds = context.settings.tick_seconds
+    if watch:
+        _watch(cache, symbol.upper(), tick_seconds, json=json)
+        return
+    latest = _latest(cache, symbol.upper())
+    if json:
+        print_json(_with_age(latest, tick_seconds))
+    else:
+        console.print(panel(latest, tick_seconds))
+
+
+def profile(symbol: Symbol = "SPY", json: Json = False) -> None:
+    """Exposure by strike and the re-priced curve of a symbol, as a table and a plot."""
+    cache = Context.load().cache()
+    found = cache.profile(symbol.upper())
+    if found is None:
+        raise _nothing(cache, symbol.upper())
+    if json:
+        print_json(found)
+        return
+    console.print(_strike_table(found))
+    _plot(found)
+
+
+def _latest(cache: Cache, symbol: str) -> JsonDict:
+    latest = cache.latest(symbol)
+    if latest is None:
+        raise _nothing(cache, symbol)
+    return latest
+
+
+def _nothing(cache: Cache, symbol: str) -> ServiceError:
+    known = cache.symbols()
+    if symbol not in known:
+        names = ", ".join(known) or "none"
+        return ServiceError(f"{symbol} is not followed here (followed: {names})")
+    return ServiceError(f"no fresh level of {symbol}; `gex doctor` says why")
+
+
+def _with_age(latest: JsonDict, tick_seconds: float) -> JsonDict:
+    return {
+        **latest,
+        "state": shown_state(latest, tick_seconds),
+        "age_seconds": round(age_seconds(latest), 3),
+    }
+
+
+def _watch(cache: Cache, symbol: str, tick_seconds: float, *, json: bool) -> None:
+    try:
+        if json:
+            seen = None
+            while True:
+                latest = cache.latest(symbol)
+                if latest and latest["as_of"] != seen:
+                    seen = latest["as_of"]
+                    print_json(_with_age(latest, tick_seconds))
+                time.sleep(0.1)
+        with Live(console=console, refresh_per_second=4) as live:
+            while True:
+                latest = cache.latest(symbol)
+                live.update(panel(latest, tick_seconds) if latest else "no fresh level")
+                time.sleep(0.25)
+    except KeyboardInterrupt:
+        return
+
+
+def _strike_table(found: JsonDict, rows: int = 30) -> Table:
+    """The strikes nearest spot."""
+    spot, marks = found["spot"], _marks(found)
+    table = Table(title=f"{found['symbol']} {found['as_of']}  {found['state']}  $ per 1 % move")
+    for name in ("strike", "call GEX", "put GEX", "net GEX", "call OI", "put OI", ""):
+        table.add_column(name, justify="right" if name else "left")
+    nearest = sorted(found["strikes"], key=lambda row: abs(row["strike"] - spot))[:rows]
+    for row in sorted(nearest, key=lambda row: -row["strike"]):
+        table.add_row(
+            number(row["strike"]), money(row["call_gex"]), money(row["put_gex"]),
+            money(row["net_gex"]), f"{row['call_oi']:,.0f}", f"{row['put_oi']:,.0f}",
+            marks.get(row["strike"], ""),
+        )
+    return table
+
+
+def _marks(found: JsonDict) -> dict[float, str]:
+    marks: dict[float, str] = {}
+    for name in ("call_wall", "put_wall"):
+        if found[name] is not None:
+            label = name.replace("_", " ")
+            marks[found[name]] = " + ".join(filter(None, [marks.get(found[name]), label]))
+    return marks
+
+
+def _plot(found: JsonDict) -> None:
+    """Bars by strike and the curve over spot, as wide as the terminal."""
+    import plotext  # noqa: PLC0415  only where it is drawn
+
+    plot: Any = plotext
+    spot = found["spot"]
+    near = [row for row in found["strikes"] if abs(row["strike"] / spot - 1) <= 0.025]
+    plot.clear_figure()
+    plot.plot_size(min(console.width, 110), 18)
+    plot.title(f"{found['symbol']} net GEX by strike [$ m per 1 %]")
+    plot.bar([row["strike"] for row in near], [row["net_gex"] / 1e6 for row in near])
+    plot.vline(spot)
+    plot.show()
+    curve = found["curve"]
+    points = [
+        (x, y / 1e6)
+        for x, y in zip(curve["spots"], curve["net_gex"], strict=True)
+        if abs(x / spot - 1) <= 0.04
+    ]
+    plot.clear_figure()
+    plot.plot_size(min(console.width, 110), 16)
+    plot.title("net GEX if spot moved [$ m per 1 %]; lines: spot, zero gamma")
+    plot.plot([x for x, _ in points], [y for _, y in points])
+    plot.hline(0)
+    plot.vline(spot)
+    if found["zero_gamma"] is not None and abs(found["zero_gamma"] / spot - 1) <= 0.04:
+        plot.vline(found["zero_gamma"])
+    plot.show()

@@ -1,0 +1,199 @@
+"""`gex serve …` and `gex worker …`: the commands that supervisord and the Procfile run.
+
+Owns building each process from the settings; must not hold what a process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from common.bus.leases import Leases
+from common.bus.streams import Streams
+from common.clock import SECOND
+from common.db.connection import connect as connect_database
+from common.db.store import Store
+from common.errors import UsageError
+from common.feeds.base import Feed
+from common.servers import postgres_server, redis_server
+from common.servers.instance import Runtime
+from common.settings import Settings, parse_speed
+from workers.actor import Actor, Policy
+from workers.commands.context import Context, software
+
+serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
+worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
+
+
+def _start_log(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def _runtime(context: Context) -> Runtime:
+    """What `gex up` decided, or what a server started alone decides now."""
+    context.instance.make_folders()
+    return context.instance.runtime() or context.instance.decide()
+
+
+@serve.command("redis")
+def serve_redis() -> None:
+    """The embedded Redis (Valkey): anyone on this machine may read, only you may write."""
+    context = Context.load()
+    if context.settings.redis_url is not None:
+        raise UsageError("GEX_REDIS_URL names a server of yours; the embedded one is not needed")
+    redis_server.run(context.instance, _runtime(context))
+
+
+@serve.command("postgres")
+def serve_postgres() -> None:
+    """The embedded PostgreSQL: on a unix socket that only you can reach."""
+    context = Context.load()
+    if context.settings.database_url is not None:
+        raise UsageError("GEX_DATABASE_URL names a server of yours; the embedded one is not needed")
+    _runtime(context)
+    postgres_server.run(context.instance)
+
+
+@serve.command("flower")
+def serve_flower() -> None:
+    """Flower, the page that watches the Celery worker."""
+    context = Context.load()
+    runtime = _runtime(context)
+    arguments = [
+        "celery",
+        "-A",
+        "workers.tasks",
+        "flower",
+        f"--address={context.settings.listen_host}",
+        f"--port={runtime.flower_port}",
+        "--loglevel=WARNING",
+    ]
+    os.execvp(arguments[0], arguments)  # noqa: S606  a fixed command
+
+
+@worker.command("ingest")
+def worker_ingest() -> None:
+    """The ingestor: the configured feed onto the quotes streams."""
+    from workers.ingest import Ingestor, Pace  # noqa: PLC0415  numpy, only where it is needed
+    from workers.tasks import request_tick  # noqa: PLC0415
+
+    context = Context.load()
+    settings = context.settings
+    _start_log(settings)
+    pace = Pace(
+        flush_seconds=settings.flush_milliseconds / 1000.0,
+        flush_rows=settings.flush_rows,
+        speed=parse_speed(settings.speed),
+        grid_us=round(settings.replay_tick_seconds * SECOND),
+    )
+    client = context.redis()
+    ingestors = [
+        Ingestor(client, symbol, make_feed(context, symbol), pace, request_tick)
+        for symbol in settings.symbols
+    ]
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, lambda: [ingestor.stop() for ingestor in ingestors])
+        async with asyncio.TaskGroup() as group:
+            for ingestor in ingestors:
+                group.create_task(ingestor.run())
+
+    try:
+        asyncio.run(run())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+
+
+@worker.command("greeks")
+def worker_greeks(
+    name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
+) -> None:
+    """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
+    from workers.greeks import GreeksHandler  # noqa: PLC0415
+
+    context = Context.load()
+    settings = context.settings
+    _start_log(settings)
+    client = context.redis()
+    leases = Leases(
+        client,
+        name=name,
+        token=f"{os.getpid()}-{secrets.token_hex(6)}",
+        milliseconds=round(settings.lease_seconds * 1000),
+    )
+    handler = GreeksHandler(client, leases, settings.quant)
+    _run(Actor(Streams(client), handler, name, _policy(settings)))
+
+
+@worker.command("store")
+def worker_store(
+    name: Annotated[str, typer.Option(help="Unique among the store workers.")] = "store-0",
+) -> None:
+    """A store worker: everything the streams carry into the database."""
+    from workers.store import StoreHandler  # noqa: PLC0415
+
+    context = Context.load()
+    settings = context.settings
+    _start_log(settings)
+    client = context.redis()
+    url = context.instance.database_url()
+    store = Store(lambda: connect_database(url, name=name), software=software())
+    handler = StoreHandler(
+        client,
+        store,
+        strike_seconds=settings.strike_seconds,
+        keep_seconds=settings.keep_seconds,
+    )
+    _run(Actor(Streams(client), handler, name, _policy(settings)))
+
+
+def make_feed(context: Context, symbol: str) -> Feed:
+    """The configured feed of a symbol.
+
+    :raises UsageError: when it cannot be made from the settings.
+    """
+    settings = context.settings
+    if settings.feed == "recording":
+        from pathlib import Path  # noqa: PLC0415
+
+        from common.feeds.recording import RecordingFeed  # noqa: PLC0415
+
+        if not settings.recording:
+            raise UsageError("feed 'recording' needs a file: --recording FILE or GEX_RECORDING")
+        paths = [Path(part) for part in settings.recording.split(os.pathsep)]
+        return RecordingFeed(paths, symbol=symbol)
+    if settings.feed == "simulator":
+        from common.feeds.model import MarketModelFeed  # noqa: PLC0415
+
+        previous = context.cache().session(symbol)
+        return MarketModelFeed(
+            symbol=symbol,
+            seed=settings.simulator_seed,
+            stale_after_us=round(settings.stale_after_seconds * SECOND),
+            previous=previous,
+        )
+    raise UsageError(f"feed {settings.feed!r} has nothing to ingest")
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        reclaim_ms=round(settings.reclaim_seconds * 1000), max_deliveries=settings.max_deliveries
+    )
+
+
+def _run(actor: Actor) -> None:
+    actor.stop_on_signals()
+    actor.run()

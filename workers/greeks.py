@@ -1,0 +1,133 @@
+"""The Greeks worker: quote batches in, implied volatilities and Greeks out, state kept.
+
+Owns the shards it holds leases on; must not compute levels nor talk to the database.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from common.bus import keys, scripts
+from common.bus.cache import Cache
+from common.bus.client import Client, bus_errors
+from common.bus.codec import Batch, ResultHeader, StateBlob
+from common.bus.leases import Leases
+from common.bus.streams import Entry, Streams, id_order
+from common.errors import MalformedEntryError
+from common.settings import QuantParameters
+from common.state import Advance, advance
+from workers.actor import Outcome
+
+log = logging.getLogger(__name__)
+
+
+class GreeksHandler:
+    """Merges quotes, solves the expiry, commits state and results in one atomic step."""
+
+    group = keys.GREEKS_GROUP
+    exclusive = True
+
+    def __init__(self, client: Client, leases: Leases, parameters: QuantParameters) -> None:
+        self._streams = Streams(client)
+        self._cache = Cache(client)
+        self._leases = leases
+        self._parameters = parameters
+        self._commit = client.register_script(scripts.COMMIT)
+        self._states: dict[str, tuple[int, StateBlob]] = {}
+        self._results_ready: set[str] = set()
+
+    def streams(self) -> list[str]:
+        """The quotes streams this worker holds, after balancing with its peers."""
+        quotes = [s for s in self._streams.registered() if s.startswith(keys.QUOTES_PREFIX)]
+        self._leases.balance(quotes)
+        for stream in list(self._states):
+            if stream not in self._leases.held:
+                del self._states[stream]
+        return sorted(self._leases.held)
+
+    def handle(self, stream: str, entries: list[Entry]) -> Outcome:
+        """Advance the shard by the entries and commit.
+
+        :raises FencedError: another worker owns the shard now; nothing was changed.
+        :raises MalformedEntryError: an entry cannot be decoded.
+        """
+        state = self._state(stream)
+        fresh = [e for e in entries if id_order(e.id) > id_order(state.last_id)]
+        batches = [(entry.id, Batch.decode(entry.fields)) for entry in fresh]
+        ids = [entry.id for entry in entries]
+        if not batches:
+            return Outcome({"entries_redelivered": len(entries)})
+        step = advance(state, keys.stream_shard(stream), batches, self._parameters)
+        counts = {
+            "quotes_processed": step.quotes,
+            "quotes_late": step.late,
+            "entries_redelivered": len(entries) - len(fresh),
+        }
+        self._write(stream, step, ids, counts)
+        self._states[stream] = (self._leases.held[stream], step.state)
+        return Outcome(acknowledged=True)
+
+    def maintain(self) -> None:
+        """Nothing beside the leases, which are renewed when the streams are looked up."""
+
+    def close(self) -> None:
+        """Give every shard back, so that a peer goes on at once."""
+        self._leases.release_all()
+
+    def _state(self, stream: str) -> StateBlob:
+        """The state of a shard: from memory while the lease is the same, else from Redis."""
+        epoch = self._leases.held.get(stream, 0)
+        held = self._states.get(stream)
+        if held and held[0] == epoch:
+            return held[1]
+        symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
+        try:
+            state = self._cache.state(symbol, shard)
+        except MalformedEntryError as error:
+            log.error("%s: %s; starting from an empty state", stream, error)  # noqa: TRY400
+            state = None
+        return state or StateBlob()
+
+    def _write(self, stream: str, step: Advance, ids: list[str], counts: dict[str, int]) -> None:
+        symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
+        results = keys.greeks(symbol)
+        if results not in self._results_ready:
+            self._streams.ensure_group(results, keys.STORE_GROUP)
+            self._results_ready.add(results)
+        header = ResultHeader(
+            session=step.state.session,
+            epoch=step.state.epoch,
+            shard=shard,
+            rows=len(step.results),
+            basis=step.state.basis,
+            forward_source=step.state.forward_source,
+            last_id=step.state.last_id,
+        )
+        pairs: list[Any] = [part for item in counts.items() for part in item]
+        with bus_errors():
+            self._commit(
+                keys=[
+                    keys.lease(symbol, shard),
+                    keys.chain(symbol, shard),
+                    keys.watermark(symbol),
+                    results,
+                    stream,
+                    keys.counters(symbol),
+                    keys.STREAMS,
+                ],
+                args=[
+                    self._leases.held.get(stream, 0),
+                    self.group,
+                    shard,
+                    step.state.last_id,
+                    step.state.encode(),
+                    msgspec.msgpack.encode(header),
+                    step.results.tobytes(),
+                    len(counts),
+                    *pairs,
+                    *ids,
+                ],
+            )

@@ -1,0 +1,304 @@
+"""The ingestor: one feed in, micro-batches of one symbol on the streams out.
+
+Owns numbering, latching and batching of updates and the session record; must not compute
+anything. Live data is appended as it arrives and beat asks for levels; a replay is paced here
+and asks for each level itself, once every shard has passed the instant (a barrier).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from common.batcher import Batcher
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.client import Client, bus_errors
+from common.bus.codec import Batch
+from common.bus.streams import Producer, id_order
+from common.clock import SECOND, iso_ms, wall_us
+from common.errors import BusError, FeedError
+from common.feeds.base import Feed, FeedSession
+from common.models import Session, SnapshotEnd, Update
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+TickRequest = Callable[[str, int], None]
+"""Ask for the level of (symbol, market time [us])."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How an ingestor batches and how a replay runs."""
+
+    flush_seconds: float = 0.005
+    flush_rows: int = 500
+    speed: float = float("inf")
+    grid_us: int = 60 * SECOND
+    """Market-time grid of a replay's levels [us]."""
+    patience_seconds: float = 120.0
+    """A replay gives up when nothing moves for this long."""
+
+
+class Ingestor:
+    """Produces one symbol from one feed."""
+
+    def __init__(
+        self, client: Client, symbol: str, feed: Feed, pace: Pace, request_tick: TickRequest
+    ) -> None:
+        self._client = client
+        self._cache = Cache(client)
+        self._symbol = symbol
+        self._feed = feed
+        self._pace = pace
+        self._request_tick = request_tick
+        self._stop = asyncio.Event()
+        self._last_ids: dict[str, str] = {}
+        self.batches = 0
+
+    def stop(self) -> None:
+        """Append what is in hand and leave :meth:`run`."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Produce session after session until the feed has no more, or until stopped.
+
+        :raises FencedError: another ingestor of this symbol has started.
+        :raises FeedError: the source broke off, or a replay found nobody to work for it.
+        """
+        async for feed_session in self._feed.sessions():
+            if self._stop.is_set():
+                return
+            await self._run_session(feed_session)
+
+    async def _run_session(self, feed_session: FeedSession) -> None:
+        session = await self._begin(feed_session.session)
+        producer = Producer(self._client, session.symbol, session.epoch)
+        batcher = Batcher(session, self._pace.flush_rows, clock=wall_us)
+        self._last_ids.clear()
+        if session.replay:
+            await self._replay(session, feed_session.frames(), producer, batcher)
+        else:
+            await self._live(feed_session.frames(), producer, batcher)
+            if not self._stop.is_set():
+                await self._patiently(lambda: self._end(session))
+
+    async def _begin(self, found: Session) -> Session:
+        def begin() -> Session:
+            previous = self._cache.session(self._symbol)
+            goes_on = found.resume and previous is not None and previous.key == found.key
+            session = msgspec.structs.replace(found, epoch=self._cache.next_epoch(self._symbol))
+            self._cache.start_session(session, keep_shards=goes_on)
+            return session
+
+        session = await self._patiently(begin)
+        log.info(
+            "session %s, epoch %d, close %s", session.key, session.epoch, iso_ms(session.close_us)
+        )
+        return session
+
+    def _end(self, session: Session) -> None:
+        self._cache.save_session(msgspec.structs.replace(session, ended=True))
+        log.info("session %s ended", session.key)
+
+    # --- live -------------------------------------------------------------------------------
+
+    async def _live(
+        self, frames: AsyncIterator[list[Update]], producer: Producer, batcher: Batcher
+    ) -> None:
+        queue: asyncio.Queue[list[Update] | None] = asyncio.Queue(maxsize=1000)
+
+        async def pump() -> None:
+            async for frame in frames:
+                await queue.put(frame)
+            await queue.put(None)
+
+        reader = asyncio.create_task(pump())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await self._consume(queue, reader, stopped, producer, batcher)
+        finally:
+            stopped.cancel()
+            reader.cancel()
+            await asyncio.gather(reader, stopped, return_exceptions=True)
+
+    async def _consume(
+        self,
+        queue: asyncio.Queue[list[Update] | None],
+        reader: asyncio.Task[None],
+        stopped: asyncio.Task[bool],
+        producer: Producer,
+        batcher: Batcher,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        deadline: float | None = None
+        getter = asyncio.create_task(queue.get())
+        try:
+            while True:
+                timeout = None if deadline is None else max(0.0, deadline - loop.time())
+                await asyncio.wait(
+                    {getter, reader, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                )
+                if reader.done() and reader.exception():
+                    await self._append(producer, batcher.flush())
+                    reader.result()
+                if stopped.done():
+                    break
+                if getter.done():
+                    frame = getter.result()
+                    if frame is None:
+                        break
+                    getter = asyncio.create_task(queue.get())
+                    batcher.add(frame)
+                    if deadline is None:
+                        deadline = loop.time() + self._pace.flush_seconds
+                if batcher.full or (deadline is not None and loop.time() >= deadline):
+                    await self._append(producer, batcher.flush())
+                    deadline = None
+        finally:
+            getter.cancel()
+        await self._append(producer, batcher.flush())
+
+    # --- replay -----------------------------------------------------------------------------
+
+    async def _replay(
+        self,
+        session: Session,
+        frames: AsyncIterator[list[Update]],
+        producer: Producer,
+        batcher: Batcher,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        began, first, previous = loop.time(), 0, 0
+        async for frame, is_last in _with_last(frames):
+            at = _frame_time(frame)
+            if not first:
+                first = previous = at
+            for instant in range(previous - previous % self._pace.grid_us, at, self._pace.grid_us):
+                if instant > previous and await self._wait_until(began, first, instant):
+                    await self._level(instant)
+            if not await self._wait_until(began, first, at):
+                return
+            batcher.add(frame)
+            await self._append(producer, batcher.flush())
+            await asyncio.to_thread(self._barrier)
+            if is_last:
+                await self._patiently(lambda: self._end(session))
+            if is_last or isinstance(frame[-1], SnapshotEnd):
+                await self._level(at)
+            previous = at
+
+    async def _wait_until(self, began: float, first: int, at: int) -> bool:
+        """Wait for a market instant at the replay's speed; false when stopped."""
+        target = began + (at - first) / SECOND / self._pace.speed
+        delay = target - asyncio.get_running_loop().time()
+        if delay > 0:
+            try:
+                await asyncio.wait_for(self._stop.wait(), delay)
+            except TimeoutError:
+                pass
+        return not self._stop.is_set()
+
+    async def _level(self, at: int) -> None:
+        await asyncio.to_thread(self._request_and_wait, at)
+
+    def _barrier(self) -> None:
+        """Return once every shard's state includes the last entry appended to it."""
+
+        def passed() -> bool:
+            marks = self._cache.watermark(self._symbol)
+            return all(
+                id_order(marks.get(shard, "0-0")) >= id_order(entry_id)
+                for shard, entry_id in self._last_ids.items()
+            )
+
+        self._await(passed, keys.greeks(self._symbol), "the Greeks workers", lambda: None)
+
+    def _request_and_wait(self, at: int) -> None:
+        epoch = self._cache.session(self._symbol)
+
+        def published() -> bool:
+            tick = self._cache.tick(self._symbol)
+            if tick is None or epoch is None or tick.epoch != epoch.epoch:
+                return False
+            return tick.at > at or (tick.at == at and (tick.final or not epoch.ended))
+
+        if published():
+            return
+        self._await(
+            published,
+            keys.level_stream(self._symbol),
+            "the Celery worker",
+            lambda: self._request_tick(self._symbol, at),
+        )
+
+    def _await(
+        self, done: Callable[[], bool], stream: str, who: str, ask: Callable[[], None]
+    ) -> None:
+        """Wait for ``done`` on the news of a stream; ask at first and whenever it is quiet."""
+        with bus_errors():
+            newest: Any = self._client.xrevrange(stream, count=1)
+        cursor: Any = newest[0][0] if newest else "0-0"
+        quiet = 0.0
+        ask()
+        while not done():
+            if self._stop.is_set():
+                return
+            with bus_errors():
+                reply: Any = self._client.xread({stream: cursor}, count=100, block=100)
+            if reply:
+                cursor = reply[0][1][-1][0]
+            quiet = 0.0 if reply else quiet + 0.1
+            if quiet and round(quiet * 10) % 50 == 0:
+                log.warning("waiting for %s (%.0f s)", who, quiet)
+                ask()
+            if quiet > self._pace.patience_seconds:
+                raise FeedError(f"{who} did not answer for {quiet:.0f} s; see `gex status`")
+
+    # --- appending --------------------------------------------------------------------------
+
+    async def _append(self, producer: Producer, batches: list[tuple[str, Batch]]) -> None:
+        for shard, batch in batches:
+            entry_id = await self._patiently(
+                lambda s=shard, b=batch: producer.append(s, b)  # type: ignore[misc]
+            )
+            if entry_id is not None:
+                self._last_ids[shard] = entry_id
+                self.batches += 1
+
+    async def _patiently(self, action: Callable[[], T]) -> T:
+        """Do it in a thread; wait out an outage of Redis. What is repeated is idempotent."""
+        attempt = 0
+        while True:
+            try:
+                return await asyncio.to_thread(action)
+            except BusError as error:
+                attempt += 1
+                log.warning("%s; trying again (attempt %d)", error, attempt)
+                if self._stop.is_set():
+                    raise
+                delay = random.uniform(0, min(5.0, 0.1 * 2 ** min(attempt, 10)))  # noqa: S311
+                await asyncio.sleep(delay)
+
+
+async def _with_last(
+    frames: AsyncIterator[list[Update]],
+) -> AsyncIterator[tuple[list[Update], bool]]:
+    """Each non-empty frame and whether it is the last."""
+    held: list[Update] | None = None
+    async for frame in frames:
+        if held:
+            yield held, False
+        held = frame
+    if held:
+        yield held, True
+
+
+def _frame_time(frame: list[Update]) -> int:
+    return max(update.time for update in frame)

@@ -1,0 +1,138 @@
+"""The Celery application: beat asks for a level every tick, the task computes it.
+
+Owns the schedule and the thin tasks; must not hold finance. Run as
+``celery -A workers.tasks worker|beat|flower``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from celery import Celery
+from celery.schedules import schedstate, schedule
+from redis.exceptions import LockError
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.client import bus_errors, connect
+from common.clock import SECOND, wall_us
+from common.errors import ServiceError
+from common.servers.instance import Instance
+from common.settings import Settings, load_settings
+from common.tick import TickPolicy, publish_tick
+
+log = logging.getLogger(__name__)
+TICK = "gex.tick"
+QUEUE = "gex"
+_BEAT_DRIFT = 0.010
+"""Celery's beat wakes this much before an entry says it is due [s]."""
+
+
+class WallGrid(schedule):  # type: ignore[misc]  # celery has no types
+    """Due once in every period of the wall clock, however long the last run took."""
+
+    def __init__(self, seconds: float, **options: Any) -> None:
+        super().__init__(run_every=seconds, **options)
+        self._period = seconds
+
+    def is_due(self, last_run_at: datetime) -> Any:
+        """Whether the grid has moved on since the last run, and how long until it does [s]."""
+        now = time.time()
+        slot = now // self._period
+        due = last_run_at.timestamp() // self._period < slot
+        return schedstate(is_due=due, next=(slot + 1) * self._period - now + _BEAT_DRIFT)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._period,)
+
+
+def make_app(settings: Settings) -> Celery:
+    """The application for these settings; connects to nothing."""
+    app = Celery("gex", broker=_broker_url(settings))
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=True,
+        worker_enable_remote_control=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_keepalive": True,
+            "socket_timeout": 10,
+            "health_check_interval": 10,
+            "visibility_timeout": 60,
+        },
+        beat_scheduler="celery.beat:Scheduler",
+        beat_max_loop_interval=5,
+        timezone="UTC",
+        beat_schedule={
+            f"tick-{symbol}": {
+                "task": TICK,
+                "schedule": WallGrid(settings.tick_seconds),
+                "args": [symbol],
+                "options": {"expires": settings.tick_seconds, "queue": QUEUE},
+            }
+            for symbol in settings.symbols
+        },
+    )
+    return app
+
+
+def _broker_url(settings: Settings) -> str:
+    try:
+        return Instance(settings).broker_url()
+    except ServiceError:  # importing must not need a server; connecting will say what is missing
+        return f"redis://{settings.listen_host}:{settings.redis_port}/1"
+
+
+app = make_app(load_settings())
+
+
+@cache
+def _settings() -> Settings:
+    return load_settings()
+
+
+@cache
+def _cache() -> Cache:
+    return Cache(connect(Instance(_settings()).redis_url()))
+
+
+@app.task(name=TICK)  # type: ignore[untyped-decorator]  # celery has no types
+def tick(symbol: str, at: int | None = None) -> None:
+    """Publish the level of a symbol.
+
+    :param at: market time [us] a replay asks for; None is now.
+    """
+    settings, cached = _settings(), _cache()
+    policy = TickPolicy(
+        settings.quant, round(settings.tick_seconds * SECOND), version("gex-platform")
+    )
+    lock = cached.client.lock(keys.levels_lock(symbol), timeout=10 + 10 * settings.tick_seconds)
+    with bus_errors():
+        if not lock.acquire(blocking=at is not None, blocking_timeout=5):
+            log.warning("%s: the tick before is still running", symbol)
+            return
+        try:
+            outcome = publish_tick(cached, symbol, policy, wall_us=wall_us, at=at)
+        finally:
+            try:
+                lock.release()
+            except LockError:
+                log.warning("%s: a tick took longer than its lock", symbol)
+    log.debug("%s: %s", symbol, outcome)
+
+
+def request_tick(symbol: str, at: int) -> None:
+    """Ask for the level of a replay's instant [us]."""
+    app.send_task(TICK, args=[symbol, at], queue=QUEUE)
