@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -234,7 +235,8 @@ def _updates(
                 "P" if put else "C",
                 snapshot.as_of,
                 *values,
-                seq=seq + len(updates),
+                False,
+                seq + len(updates),
             )
         )
     for contract in held:
@@ -254,7 +256,7 @@ def _updates(
 
 def _session(source: SourceFile, symbol: str, day: date, fetches: list[Fetch]) -> Session:
     times = sorted({fetch.time for fetch in fetches})
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     cadence = median(steps) if steps else _DEFAULT_CADENCE_US
     try:
         opened, closed = session_hours(day)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import exchange_calendars  # type: ignore[import-untyped]  # it carries no types
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.clock import (
@@ -117,6 +117,7 @@ def test_next_and_previous_skip_weekends_and_holidays() -> None:
     assert previous_trading_day(date(2027, 1, 3)) == date(2026, 12, 31)
 
 
+@settings(deadline=None)
 @given(st.dates(FIRST, LAST))
 def test_next_and_previous_are_inverse_on_trading_days(day: date) -> None:
     after, before = next_trading_day(day), previous_trading_day(day)
@@ -188,6 +189,7 @@ def test_naive_texts_can_be_of_another_zone() -> None:
     assert parse_instant("2026-08-19T10:30:00", naive_zone=NEW_YORK) == utc
 
 
+@settings(deadline=None)
 @given(INSTANTS)
 def test_iso_ms_round_trip(at_us: int) -> None:
     text = iso_ms(at_us)
@@ -196,12 +198,14 @@ def test_iso_ms_round_trip(at_us: int) -> None:
     assert iso_ms(parse_instant(text)) == text
 
 
+@settings(deadline=None)
 @given(INSTANTS, INSTANTS)
 def test_iso_ms_sorts_as_time_does(one: int, other: int) -> None:
     if one <= other:
         assert iso_ms(one) <= iso_ms(other)
 
 
+@settings(deadline=None)
 @given(INSTANTS, st.integers(-14 * 60, 14 * 60))
 def test_datetimes_round_trip_in_any_zone(at_us: int, minutes: int) -> None:
     at = to_datetime(at_us)

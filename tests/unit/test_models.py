@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.models import (
@@ -34,6 +34,7 @@ EXPIRIES = st.builds(
 # --- contract keys ---------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(CONTRACTS, min_size=1))
 def test_keys_round_trip(contracts: list[tuple[int, bool]]) -> None:
     strikes = np.array([milli / 1000.0 for milli, _ in contracts])
@@ -44,6 +45,7 @@ def test_keys_round_trip(contracts: list[tuple[int, bool]]) -> None:
     assert (key_puts(keys) == puts).all()
 
 
+@settings(deadline=None)
 @given(CONTRACTS, CONTRACTS)
 def test_keys_sort_by_strike_and_put_the_call_first(
     one: tuple[int, bool], other: tuple[int, bool]
@@ -62,6 +64,7 @@ def test_keys_broadcast_and_forgive_rounding() -> None:
 # --- expiries --------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(EXPIRIES)
 def test_shard_labels_round_trip(expiry: Expiry) -> None:
     assert Expiry.from_shard(expiry.shard) == expiry
@@ -74,6 +77,7 @@ def test_shard_labels() -> None:
     assert Expiry(date(2026, 8, 21), "AM") != Expiry(date(2026, 8, 21), "PM")
 
 
+@settings(deadline=None)
 @given(EXPIRIES, EXPIRIES)
 def test_expiries_sort_by_date_and_settle_in_the_morning_first(one: Expiry, other: Expiry) -> None:
     if one.expiration != other.expiration:
@@ -148,6 +152,7 @@ SESSIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(SESSIONS)
 def test_sessions_round_trip_through_json(session: Session) -> None:
     data = session.to_json()

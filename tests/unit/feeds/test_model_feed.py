@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.clock import (
@@ -154,6 +154,7 @@ def test_feed_follows_the_protocol() -> None:
     assert session.session.trading_date == FRIDAY
 
 
+@settings(deadline=None)
 @given(st.integers(parse_instant("2016-01-04T00:00"), parse_instant("2027-12-20T00:00")))
 def test_default_start_is_always_within_a_session(wall: int) -> None:
     day, offset_us = default_start(wall)
@@ -223,6 +224,7 @@ def test_a_session_of_something_else_is_not_gone_on_with(other: Session) -> None
     assert first_session(feed_at(FakeTime(), previous=other)).session.trading_date == FRIDAY
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30 * HOUR), min_size=1, max_size=12))
 def test_dates_never_return_however_often_it_restarts(pauses: list[int]) -> None:
     time = FakeTime()

@@ -1,0 +1,65 @@
+# make run    set up and start everything (gex up)
+# make test   set up and run every check
+# make check  lint, types, layers
+# make bench  measure every figure
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+RUN_ARGS ?=
+
+.PHONY: run test check bench setup setup-test unit integration lock clean
+
+run: setup
+	$(BIN)/gex up $(RUN_ARGS)
+
+test: setup-test
+	tools/prepare-tests
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: setup-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: setup-test
+	$(BIN)/python -m pytest tests/unit
+
+integration: setup-test
+	tools/prepare-tests
+	$(BIN)/python -m pytest tests/integration
+
+bench: setup-test
+	tools/prepare-tests
+	$(BIN)/gex bench
+
+setup: $(VENV)/.run
+setup-test: $(VENV)/.test
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is not. Try: make run PYTHON=python3.12" >&2; exit 1; }
+	@echo "making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; install it (Debian: python3-venv)" >&2; exit 1; }
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "installing packages (once; about a minute) ..."
+	@$(PIP) --requirement requirements/run.txt
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.run
+	@echo "installing what only tests need ..."
+	@$(PIP) --requirement requirements/test.txt
+	@touch $@
+
+# Pin every dependency anew (needs uv).
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements/run.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml --group test -c requirements/run.txt -o requirements/test.txt --upgrade
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
