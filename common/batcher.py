@@ -120,7 +120,7 @@ class Batcher:
         """Within a session open interest is set once and volume never falls."""
         held_volume, held_interest = self._latched.get((shard, key), (-1, -1))
         volume = max(volume, held_volume)
-        interest = held_interest if held_interest > 0 else interest
+        interest = held_interest if held_interest > 0 else max(interest, held_interest)
         self._latched[shard, key] = (volume, interest)
         return volume, interest
 

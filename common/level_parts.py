@@ -126,13 +126,14 @@ def totals(board: Board, sums: Exposures, spot: float, today: date) -> Totals:
     )
     calls, puts = alive & ~board.puts, alive & board.puts
     oi, volume = board.open_interests, board.volumes
+    traded = board.quotes["volume"] >= 0  # known, be it zero
     return Totals(
         net_gex=_total(sums.gex, used),
         net_gex_0dte=_total(sums.gex, used & same_day[board.shard_of]),
         dex=_total(sums.dex, used),
         vex=_total(sums.vex, used),
         cex=_total(sums.cex, used),
-        net_volume_gex=_total(volume_gex, used),
+        net_volume_gex=_total(volume_gex, used & traded),
         put_call_oi=exposure.ratio(puts=_total(oi, puts), calls=_total(oi, calls)),
         put_call_volume=exposure.ratio(puts=_total(volume, puts), calls=_total(volume, calls)),
     )

@@ -88,14 +88,22 @@ FLAG_WITHDRAWN = 1
 """The source no longer lists the contract: it leaves the board until quoted again."""
 
 
+MAX_STRIKE = 2_147_483.0
+"""The largest strike that fits a contract key [$]."""
+
+
 def contract_keys(*, strikes: npt.ArrayLike, puts: npt.ArrayLike) -> npt.NDArray[np.uint32]:
     """Keys of contracts within one shard.
 
     :param strikes: strike prices [$], any shape, below 2,147,483.
     :param puts: true for a put, broadcast against ``strikes``.
     :returns: ``round(1000 · strike) · 2 + put``; sorting keys sorts by strike, call first.
+    :raises ValueError: when a strike is not a positive number in that range.
     """
-    milli = np.rint(np.asarray(strikes, dtype=np.float64) * 1000.0).astype(np.uint32)
+    prices = np.asarray(strikes, dtype=np.float64)
+    if not np.all((prices > 0.0) & (prices <= MAX_STRIKE)):
+        raise ValueError("a strike that is not positive, or is too large, names no contract")
+    milli = np.rint(prices * 1000.0).astype(np.uint32)
     return (milli << np.uint32(1)) | np.asarray(puts, dtype=np.uint32)
 
 
@@ -127,7 +135,10 @@ class Expiry(msgspec.Struct, frozen=True, order=True):
 
         :raises ValueError: when ``shard`` is no such label.
         """
-        return cls(date.fromisoformat(shard[:10]), "AM" if shard[10:] == "-AM" else "PM")
+        day, style = shard[:10], shard[10:]
+        if style not in ("", "-AM"):
+            raise ValueError(f"{shard!r} is no shard label")
+        return cls(date.fromisoformat(day), "AM" if style else "PM")
 
 
 class QuoteUpdate(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from platformdirs import user_state_path
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -29,7 +30,7 @@ Positive = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class QuantParameters(BaseModel, frozen=True):
+class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     """What the quantities depend on beside the chain itself."""
 
     sign: SignSetting = "index"
@@ -48,7 +49,12 @@ class Settings(BaseSettings):
     """The settings in force; attribute names are the environment names without ``GEX_``."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     state_dir: Path = Field(default_factory=lambda: default_state_dir())  # noqa: PLW0108  defined below
@@ -99,6 +105,7 @@ class Settings(BaseSettings):
             value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
         if not value:
             raise ValueError("name at least one symbol, e.g. SPY")
+        value = tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
         for symbol in value if isinstance(value, tuple) else ():
             if not symbol.isalnum() or len(symbol) > 8:
                 raise ValueError(f"{symbol!r} is no underlying symbol (plain root: SPY, SPX)")
@@ -149,7 +156,9 @@ def load_settings(**overrides: Any) -> Settings:
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
+        _ = settings.quant  # its bounds are those of the settings of the same names
+        return settings
     except ValidationError as error:
         parts = []
         for problem in error.errors():
@@ -185,8 +194,8 @@ def environment_for(settings: Settings, **changes: str) -> dict[str, str]:
 
 def describe(settings: Settings) -> list[tuple[str, str, str]]:
     """``(name, value, where from)`` of every setting, secrets masked."""
-    dotenv = Path(".env")
-    in_file = dotenv.read_text(encoding="utf-8") if dotenv.is_file() else ""
+    in_file = {name.upper() for name, value in dotenv_values(".env").items() if value}
+    in_environment = {name.upper() for name, value in os.environ.items() if value}
     rows = []
     for name in type(settings).model_fields:
         variable = PREFIX + name.upper()
@@ -194,9 +203,9 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
         shown = "unset" if value is None else "********" if isinstance(value, SecretStr) else value
         if isinstance(shown, tuple):
             shown = ",".join(shown)
-        if os.environ.get(variable):
+        if variable in in_environment:
             origin = "environment"
-        elif f"{variable}=" in in_file:
+        elif variable in in_file:
             origin = ".env"
         else:
             origin = "default"

@@ -87,8 +87,7 @@ def publish_tick(
 def flat_levels(latest: JsonDict) -> dict[str, str]:
     """The fields of the levels hash: one text each, empty for null."""
     levels, quality = latest["levels"], latest["quality"]
-    front = latest["expirations"][0]["expiration"] if latest["expirations"] else None
-    pain = (levels["max_pain"] or {}).get(front)
+    pain = next(iter(levels["max_pain"].values()), None)  # the front expiration comes first
     fields = {
         "state": latest["state"],
         "spot": latest["spot"],

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("gex", deadline=None)  # two shared, noisy cores
+settings.load_profile("gex")
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,6 +29,8 @@ from common.bus.streams import Entry, Streams
 from common.errors import FencedError, MalformedEntryError, ServiceError
 
 log = logging.getLogger(__name__)
+_LONG_AGO = float("-inf")
+_TRIMMED = "trimmed before it was acknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Actor:
         self._monotonic = monotonic
         self._stop = threading.Event()
         self._known: set[str] = set()
-        self._refreshed = -1e9
+        self._refreshed = _LONG_AGO
         self._reclaimed = monotonic()
         self.handled = 0
         self.failures = 0
@@ -130,7 +133,7 @@ class Actor:
             except ServiceError as error:
                 waits += 1
                 log.warning("%s; waiting (attempt %d)", error, waits)
-                self._known.clear()
+                self._look_again()
                 self._backoff(waits)
         try:
             self._handler.close()
@@ -143,6 +146,8 @@ class Actor:
     def step(self) -> int:
         """One round: refresh what is due, read once, handle what came; how many entries."""
         streams = self._refresh()
+        if self._stop.is_set():
+            return 0
         if not streams:
             self._stop.wait(self._policy.block_ms / 1000.0)
             return 0
@@ -158,8 +163,7 @@ class Actor:
         except ServiceError as error:
             if "NOGROUP" not in str(error):
                 raise
-            self._known.clear()  # a stream was retired: look again, with its group made anew
-            self._refreshed = -1e9
+            self._look_again()  # a stream was retired, or lost its group
             return 0
         for stream, entries in deliveries:
             self._process(stream, entries)
@@ -171,71 +175,95 @@ class Actor:
         if now - self._refreshed < self._policy.refresh_seconds:
             return sorted(self._known)
         streams = self._handler.streams()
-        if now - self._reclaimed >= self._policy.reclaim_ms / 3000.0:
+        reclaim = now - self._reclaimed >= self._policy.reclaim_ms / 3000.0
+        if reclaim:
             self._reclaimed = now
-            for stream in streams:
-                if self._claim(stream, self._policy.reclaim_ms):
-                    self._known.discard(stream)
-        for stream in streams:
-            if stream not in self._known:
-                self._streams.ensure_group(stream, self._handler.group)
-                if self._handler.exclusive:
-                    self._claim(stream, 0)
-                self._drain(stream)
-        self._known = set(streams)
+        self._known = {stream for stream in streams if self._make_ready(stream, reclaim=reclaim)}
         self._handler.maintain()
         self._report()
-        self._refreshed = self._monotonic()
-        return streams
+        self._refreshed = self._monotonic() if len(self._known) == len(streams) else _LONG_AGO
+        return sorted(self._known)
+
+    def _look_again(self) -> None:
+        """Deal with what was delivered already before anything new is read."""
+        self._known.clear()
+        self._refreshed = _LONG_AGO
+
+    def _make_ready(self, stream: str, *, reclaim: bool) -> bool:
+        """Whether new entries may be read: all that was delivered before is dealt with."""
+        known, taken = stream in self._known, 0
+        if not known:
+            self._streams.ensure_group(stream, self._handler.group)
+        if reclaim:
+            taken += self._claim(stream, self._policy.reclaim_ms)
+        if not known and self._handler.exclusive:
+            taken += self._claim(stream, 0)
+        return (known and not taken) or self._drain(stream)
 
     def _claim(self, stream: str, min_idle_ms: int) -> int:
-        taken = self._streams.claim(
+        found = self._streams.claim(
             self._handler.group, self._consumer, stream, min_idle_ms=min_idle_ms
         )
-        if taken:
-            log.warning("took over %d pending entries of %s", taken, stream)
-        return taken
+        for entry_id in found.lost:
+            self._bury(stream, Entry(entry_id, {}), _TRIMMED, "", 0)
+        if found.taken:
+            log.warning("took over %d pending entries of %s", found.taken, stream)
+        return found.taken
 
-    def _drain(self, stream: str) -> None:
-        """Handle what was delivered to this consumer before and never acknowledged."""
+    def _drain(self, stream: str) -> bool:
+        """Handle what was delivered to this consumer before and never acknowledged.
+
+        :returns: whether nothing of it is left.
+        """
         group, consumer, limit = self._handler.group, self._consumer, self._policy.batch
         while not self._stop.is_set():
             entries = self._streams.own_pending(group, consumer, stream, count=limit)
             if not entries:
-                return
+                return True
             survivors = []
             for entry in entries:
                 tries = self._streams.deliveries(group, stream, entry.id)
                 if not entry.fields:
-                    self._bury(stream, entry, "trimmed before it was acknowledged", "", tries)
+                    self._bury(stream, entry, _TRIMMED, "", tries)
                 elif tries > self._policy.crash_deliveries:
                     self._bury(stream, entry, f"delivered {tries} times, never answered", "", tries)
                 else:
                     survivors.append(entry)
             if survivors and not self._process(stream, survivors):
-                return
+                return False
+        return False
 
     def _process(self, stream: str, entries: list[Entry]) -> bool:
-        """Handle a batch, or entry by entry once the batch has failed; false when fenced."""
+        """Deal with a delivery; false when fenced, which lets the stream go."""
         try:
-            self._handle(stream, entries)
+            self._attempt(stream, entries)
         except FencedError as error:
             log.warning("%s: %s", stream, error)
             self._known.discard(stream)
-            self._refreshed = -1e9
+            self._refreshed = _LONG_AGO
             return False
         except ServiceError:
-            self._known.discard(stream)  # what was delivered is drained when the outage ends
-            self._refreshed = -1e9
+            self._look_again()
+            with suppress(ServiceError):  # Redis itself may be what is away
+                ids = [entry.id for entry in entries]
+                self._streams.forgive(self._handler.group, self._consumer, stream, ids)
+            raise
+        return True
+
+    def _attempt(self, stream: str, entries: list[Entry]) -> None:
+        """Handle a batch, or entry by entry once the batch has failed."""
+        try:
+            self._handle(stream, entries)
+        except (ServiceError, FencedError):
             raise
         except Exception as error:  # noqa: BLE001  the one supervising loop
             self.failures += 1
             if len(entries) == 1:
                 self._retry(stream, entries[0], error)
-            else:
-                log.warning("%s: batch of %d failed, one by one: %s", stream, len(entries), error)
-                return all(self._process(stream, [entry]) for entry in entries)
-        return True
+                return
+            log.warning("%s: batch of %d failed, one by one: %s", stream, len(entries), error)
+            for entry in entries:
+                self._attempt(stream, [entry])
 
     def _handle(self, stream: str, entries: list[Entry]) -> None:
         outcome = self._handler.handle(stream, entries)

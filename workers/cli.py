@@ -9,10 +9,11 @@ import os
 import sys
 from typing import Annotated
 
-import click
+
 import typer
 
 from common.errors import GexError
+from workers.commands.compute import compute
 from workers.commands.database import database
 from workers.commands.doctor import doctor
 from workers.commands.levels import levels, profile
@@ -34,6 +35,7 @@ app.command()(status)
 app.command()(doctor)
 app.command()(levels)
 app.command()(profile)
+app.command()(compute)
 app.command()(replay)
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")
@@ -59,10 +61,10 @@ def main() -> None:
     except GexError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         _say(error.format_message())
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -66,6 +66,7 @@ class GreeksHandler:
             "quotes_late": step.late,
             "entries_redelivered": len(entries) - len(fresh),
         }
+        self._states.pop(stream, None)  # unknown, should the answer to the commit be lost
         self._write(stream, step, ids, counts)
         self._states[stream] = (self._leases.held[stream], step.state)
         return Outcome(acknowledged=True)

@@ -87,7 +87,15 @@ class Ingestor:
         else:
             await self._live(feed_session.frames(), producer, batcher)
             if not self._stop.is_set():
+                await self._settle()
                 await self._patiently(lambda: self._end(session))
+
+    async def _settle(self) -> None:
+        """Let the last quotes of a live session become part of its last level."""
+        try:
+            await self._patiently(self._barrier)
+        except FeedError as error:
+            log.error("the last level may lack quotes: %s", error)  # noqa: TRY400  one line says it
 
     async def _begin(self, found: Session) -> Session:
         def begin() -> Session:
@@ -149,6 +157,7 @@ class Ingestor:
                     await self._append(producer, batcher.flush())
                     reader.result()
                 if stopped.done():
+                    batcher.add(_in_hand(getter, queue))
                     break
                 if getter.done():
                     frame = getter.result()
@@ -175,24 +184,28 @@ class Ingestor:
         batcher: Batcher,
     ) -> None:
         loop = asyncio.get_running_loop()
-        began, first, previous = loop.time(), 0, 0
+        began, first, grid = loop.time(), 0, self._pace.grid_us
+        due = 0  # the next instant of the grid
         async for frame, is_last in _with_last(frames):
             at = _frame_time(frame)
             if not first:
-                first = previous = at
-            for instant in range(previous - previous % self._pace.grid_us, at, self._pace.grid_us):
-                if instant > previous and await self._wait_until(began, first, instant):
+                first, due = at, -(-at // grid) * grid
+            for instant in range(due, at, grid):
+                if await self._wait_until(began, first, instant):
                     await self._level(instant)
+            due = max(due, -(-at // grid) * grid)
             if not await self._wait_until(began, first, at):
                 return
             batcher.add(frame)
             await self._append(producer, batcher.flush())
-            await asyncio.to_thread(self._barrier)
+            await self._patiently(self._barrier)
+            if self._stop.is_set():
+                return
             if is_last:
                 await self._patiently(lambda: self._end(session))
             if is_last or isinstance(frame[-1], SnapshotEnd):
                 await self._level(at)
-            previous = at
+                due = max(due, at // grid * grid + grid)
 
     async def _wait_until(self, began: float, first: int, at: int) -> bool:
         """Wait for a market instant at the replay's speed; false when stopped."""
@@ -206,7 +219,7 @@ class Ingestor:
         return not self._stop.is_set()
 
     async def _level(self, at: int) -> None:
-        await asyncio.to_thread(self._request_and_wait, at)
+        await self._patiently(lambda: self._request_and_wait(at))
 
     def _barrier(self) -> None:
         """Return once every shard's state includes the last entry appended to it."""
@@ -268,9 +281,8 @@ class Ingestor:
             entry_id = await self._patiently(
                 lambda s=shard, b=batch: producer.append(s, b)  # type: ignore[misc]
             )
-            if entry_id is not None:
-                self._last_ids[shard] = entry_id
-                self.batches += 1
+            self._last_ids[shard] = entry_id
+            self.batches += 1
 
     async def _patiently(self, action: Callable[[], T]) -> T:
         """Do it in a thread; wait out an outage of Redis. What is repeated is idempotent."""
@@ -293,11 +305,23 @@ async def _with_last(
     """Each non-empty frame and whether it is the last."""
     held: list[Update] | None = None
     async for frame in frames:
+        if not frame:
+            continue
         if held:
             yield held, False
         held = frame
     if held:
         yield held, True
+
+
+def _in_hand(
+    getter: asyncio.Task[list[Update] | None], queue: asyncio.Queue[list[Update] | None]
+) -> list[Update]:
+    """What the feed has yielded and nobody has batched yet."""
+    frames = [getter.result()] if getter.done() else []
+    while not queue.empty():
+        frames.append(queue.get_nowait())
+    return [update for frame in frames if frame for update in frame]
 
 
 def _frame_time(frame: list[Update]) -> int:

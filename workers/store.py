@@ -34,6 +34,7 @@ class StoreHandler:
         self._store = store
         self._strike_seconds = strike_seconds
         self._keep_seconds = keep_seconds
+        self._stored: set[str] = set()
         self._described: dict[str, str] = {}
 
     def streams(self) -> list[str]:
@@ -51,6 +52,7 @@ class StoreHandler:
         if stream.startswith(keys.QUOTES_PREFIX):
             batches = [Batch.decode(entry.fields) for entry in entries]
             rows, known = self._store.save_quotes(symbol, keys.stream_shard(stream), batches)
+            self._stored.update(batch.header.session for batch in batches)
             return Outcome({"quotes_stored": rows, "quotes_known": known})
         if stream.startswith(keys.GREEKS_PREFIX):
             results = [Result.decode(entry.fields) for entry in entries]
@@ -69,7 +71,11 @@ class StoreHandler:
                 self._streams.retire(stream)
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
-            if session and self._described.get(symbol) != session.key:
+            if (
+                session
+                and session.key in self._stored
+                and self._described.get(symbol) != session.key
+            ):
                 self._store.describe_session(session)
                 self._described[symbol] = session.key
 

@@ -40,6 +40,7 @@ class Cache:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._next_epoch = client.register_script(scripts.NEXT_EPOCH)
         self._publish = client.register_script(scripts.PUBLISH)
 
     # --- sessions ---------------------------------------------------------------------------
@@ -64,9 +65,13 @@ class Cache:
             raise BusError(f"{keys.session(symbol)} is not readable: {error}") from error
 
     def next_epoch(self, symbol: str) -> int:
-        """A new number for the producer's run; higher than every one before."""
+        """A new number for the producer's run; higher than every one before.
+
+        It starts from the clock, so that it stays higher even where Redis lost its data and
+        the database did not.
+        """
         with bus_errors():
-            return int(self.client.incr(keys.epoch(symbol)))
+            return int(self._next_epoch(keys=[keys.epoch(symbol)], args=[scripts.EPOCH_ORIGIN]))
 
     def start_session(self, session: Session, *, keep_shards: bool) -> None:
         """Make ``session`` the present one; unless it goes on, the board starts empty."""

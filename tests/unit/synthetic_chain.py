@@ -1,0 +1,65 @@
+"""A synthetic expiration with a known smile, for tests of the chain and the levels."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+
+from common.chain import years_left
+from common.clock import SECOND, settlement_us
+from common.models import QUOTE, Expiry, contract_keys, key_puts, key_strikes
+from common.quant.blackscholes import price
+from common.settings import QuantParameters
+
+EXPIRY = Expiry(date(2026, 8, 19))
+SPOT, BASIS, RATE = 755.3, 1.00012, 0.04
+AT = settlement_us(EXPIRY) - 3 * 3600 * SECOND
+PARAMETERS = QuantParameters(rate=RATE)
+
+
+def smile(strikes):
+    """Volatility by strike: a smile with its foot at the money."""
+    return 0.15 + 30.0 * np.square(np.log(strikes / SPOT))
+
+
+def chain(
+    *,
+    strikes=None,
+    expiry=EXPIRY,
+    at=AT,
+    spot=SPOT,
+    basis=BASIS,
+    tick=0.0001,
+    half_spread=0.002,
+):
+    """QUOTE rows sorted by key; mids are exact to the tick, both sides of every strike."""
+    strikes = np.arange(745.0, 766.0) if strikes is None else np.asarray(strikes)
+    rows = np.zeros(2 * strikes.size, QUOTE)
+    rows["key"] = contract_keys(
+        strikes=np.repeat(strikes, 2), puts=np.tile([False, True], strikes.size)
+    )
+    rows["time"], rows["spot"], rows["seq"] = at, spot, np.arange(rows.size)
+    years = years_left(times=at, expiry=expiry)
+    every = key_strikes(rows["key"])
+    values = price(
+        forwards=spot * basis,
+        strikes=every,
+        years=years,
+        sigmas=smile(every),
+        discounts=np.exp(-RATE * years),
+        puts=key_puts(rows["key"]),
+    )
+    half = half_spread * (1.0 + 0.01 * np.abs(every - spot))
+    rows["bid"] = np.maximum(np.rint((values - half) / tick) * tick, 0.0)
+    rows["ask"] = np.rint((values + half) / tick) * tick
+    rows["last"] = np.nan
+    rows["open_interest"] = 100 + (rows["key"] % 37) * 10
+    rows["volume"] = 10 + rows["key"] % 11
+    return rows
+
+
+def row_of(rows, strike, right):
+    """The index of one contract."""
+    key = contract_keys(strikes=strike, puts=right == "P")
+    return int(np.flatnonzero(rows["key"] == key)[0])
