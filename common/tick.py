@@ -11,12 +11,26 @@ from dataclasses import dataclass
 
 from common.bus.cache import Cache, ChainView, Tick
 from common.clock import SECOND, iso_ms
-from common.levels import Levels, check_invariants, evaluate
+from common.levels import check_invariants, evaluate
 from common.models import JsonDict, Session
 from common.settings import QuantParameters
 from common.state import newest_spot, newest_time, view
 
 log = logging.getLogger(__name__)
+_LEVEL_FIELDS = (
+    "net_gex",
+    "net_gex_0dte",
+    "zero_gamma",
+    "call_wall",
+    "put_wall",
+    "expected_move",
+    "regime",
+    "dex",
+    "vex",
+    "cex",
+    "net_volume_gex",
+    "atm_iv",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +81,14 @@ def publish_tick(
     breaches = check_invariants(levels)
     for breach in breaches:
         log.error("%s %s: invariant broken: %s", symbol, iso_ms(instant), breach)
-    newest = newest_time(list(chain.states.values()))
-    state = _state(session, instant, newest)
-    latest = _latest(levels, session, chain, state, newest, wall_us(), policy.software)
-    latest["invariants"] = breaches
-    profile = {**levels.profile_json(), "state": state, "session": session.key}
+    latest = {
+        **levels.to_json(),
+        **_labels(session, chain, instant),
+        "published_at": iso_ms(wall_us()),
+        "software": policy.software,
+        "invariants": breaches,
+    }
+    labels = {name: latest[name] for name in ("state", "session")}
     published = cache.publish_levels(
         session=session,
         at=instant,
@@ -79,7 +96,7 @@ def publish_tick(
         ttl_ms=0 if session.replay or session.ended else 3 * policy.period_us // 1000,
         latest=latest,
         levels=flat_levels(latest),
-        profile=profile,
+        profile={**levels.profile_json(), **labels},
     )
     return "published" if published else "superseded"
 
@@ -91,13 +108,7 @@ def flat_levels(latest: JsonDict) -> dict[str, str]:
     fields = {
         "state": latest["state"],
         "spot": latest["spot"],
-        **{
-            name: levels[name]
-            for name in (
-                "net_gex net_gex_0dte zero_gamma call_wall put_wall expected_move regime "
-                "dex vex cex net_volume_gex atm_iv"
-            ).split()
-        },
+        **{name: levels[name] for name in _LEVEL_FIELDS},
         "max_pain": pain,
         "as_of": latest["as_of"],
         "published_at": latest["published_at"],
@@ -145,23 +156,14 @@ def _state(session: Session, at: int, newest: int) -> str:
     return "stale" if at - newest > session.stale_after_us else "live"
 
 
-def _latest(
-    levels: Levels,
-    session: Session,
-    chain: ChainView,
-    state: str,
-    newest: int,
-    wall: int,
-    software: str,
-) -> JsonDict:
+def _labels(session: Session, chain: ChainView, at: int) -> JsonDict:
+    """How fresh a level is and what it was made of."""
+    newest = newest_time(list(chain.states.values()))
     return {
-        **levels.to_json(),
-        "state": state,
+        "state": _state(session, at, newest),
         "feed": session.feed,
         "session": session.key,
-        "published_at": iso_ms(wall),
         "newest_quote_at": iso_ms(newest),
-        "data_age_seconds": (levels.as_of - newest) / SECOND,
+        "data_age_seconds": (at - newest) / SECOND,
         "watermark": dict(sorted(chain.watermark.items())),
-        "software": software,
     }

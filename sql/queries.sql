@@ -131,3 +131,6 @@ SELECT s.key,
 FROM gex.sessions s
 WHERE s.symbol = %(symbol)s
 ORDER BY s.first_seen_at;
+
+-- name: empty_quotes
+TRUNCATE gex.quotes, gex.spots;

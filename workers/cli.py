@@ -9,10 +9,10 @@ import os
 import sys
 from typing import Annotated
 
-
 import typer
 
 from common.errors import GexError
+from workers.commands.bench import bench
 from workers.commands.compute import compute
 from workers.commands.database import database
 from workers.commands.doctor import doctor
@@ -37,6 +37,7 @@ app.command()(levels)
 app.command()(profile)
 app.command()(compute)
 app.command()(replay)
+app.command()(bench)
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")
 app.add_typer(worker, name="worker")

@@ -88,7 +88,7 @@ class GreeksHandler:
         try:
             state = self._cache.state(symbol, shard)
         except MalformedEntryError as error:
-            log.error("%s: %s; starting from an empty state", stream, error)  # noqa: TRY400
+            log.error("%s: %s; starting from an empty state", stream, error)
             state = None
         return state or StateBlob()
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -95,7 +96,7 @@ class Ingestor:
         try:
             await self._patiently(self._barrier)
         except FeedError as error:
-            log.error("the last level may lack quotes: %s", error)  # noqa: TRY400  one line says it
+            log.error("the last level may lack quotes: %s", error)
 
     async def _begin(self, found: Session) -> Session:
         def begin() -> Session:
@@ -212,10 +213,8 @@ class Ingestor:
         target = began + (at - first) / SECOND / self._pace.speed
         delay = target - asyncio.get_running_loop().time()
         if delay > 0:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), delay)
-            except TimeoutError:
-                pass
         return not self._stop.is_set()
 
     async def _level(self, at: int) -> None:

@@ -105,7 +105,8 @@ class Streams:
     def forgive(self, group: str, consumer: str, stream: str, ids: list[str]) -> None:
         """Count pending entries as never delivered: an outage was no fault of theirs."""
         with bus_errors():
-            self.client.xclaim(stream, group, consumer, 0, ids, retrycount=0, justid=True)
+            wanted: list[Any] = list(ids)
+            self.client.xclaim(stream, group, consumer, 0, wanted, retrycount=0, justid=True)
 
     def deliveries(self, group: str, stream: str, entry_id: str) -> int:
         """How often a pending entry was delivered; 0 when it is not pending."""
@@ -261,4 +262,3 @@ def _deliveries(reply: Any) -> list[tuple[str, list[Entry]]]:
         (text(stream), [Entry(text(entry_id), fields or {}) for entry_id, fields in entries])
         for stream, entries in reply or []
     ]
-

@@ -100,7 +100,8 @@ def _apply(connection: Connection, migration: Migration) -> None:
             )
     except Exception as error:
         raise StorageError(
-            f"migration {migration.version:04d} {migration.name} failed and was rolled back: {error}"
+            f"migration {migration.version:04d} {migration.name} failed and was rolled back: "
+            f"{error}"
         ) from error
 
 

@@ -26,10 +26,11 @@ from common.models import (
     key_strikes,
 )
 
-_QUOTE_TYPES = (
+QUOTE_TYPES = (
     "timestamptz int4 int8 text date text float8 text float8 float8 float8 int4 int4 int4 int4 "
     "float8 bool timestamptz"
 ).split()
+"""Column types of ``copy_quotes``."""
 _GREEK_TYPES = (
     "timestamptz int4 int8 text date text float8 text text text float8 float8 float8 float8 text"
 ).split()
@@ -59,9 +60,9 @@ class Store:
             rows: list[tuple[Any, ...]] = []
             for batch in batches:
                 session = self._session(connection, batch.header.session)
-                rows.extend(_quote_rows(batch, session, symbol, expiry))
+                rows.extend(quote_rows(batch, session, symbol, expiry))
                 self._save_spots(connection, batch, session, symbol)
-            return len(rows), len(rows) - _copy(connection, "quotes", _QUOTE_TYPES, rows)
+            return len(rows), len(rows) - _copy(connection, "quotes", QUOTE_TYPES, rows)
 
         return self._transaction(write)
 
@@ -192,9 +193,10 @@ def _copy_rows(
             copy.write_row(row)
 
 
-def _quote_rows(
+def quote_rows(
     batch: Batch, session: int, symbol: str, expiry: Expiry
 ) -> Iterable[tuple[Any, ...]]:
+    """The rows of ``gex.quotes`` of a batch, in the order of QUOTE_TYPES."""
     rows = batch.quotes
     received = to_datetime(batch.header.received_us)
     strikes, puts = key_strikes(rows["key"]).tolist(), key_puts(rows["key"]).tolist()
@@ -231,7 +233,7 @@ def _quote_rows(
 def _greek_rows(result: Result, session: int, symbol: str) -> Iterable[tuple[Any, ...]]:
     rows, header = result.rows, result.header
     expiry = Expiry.from_shard(header.shard)
-    ratio = header.basis if header.basis == header.basis else None  # noqa: PLR0124  NaN test
+    ratio = header.basis if header.basis == header.basis else None
     columns = zip(
         rows["time"].tolist(),
         rows["seq"].tolist(),

@@ -103,7 +103,7 @@ def read_recording(source: SourceFile, *, symbol: str | None) -> Recording:
 
     :raises InputError: when a column is missing or the symbol is not known.
     """
-    reader = csv.reader(StringIO(source.text(), newline=""))
+    reader = csv.reader(StringIO(source.text().lstrip(), newline=""))
     header = [name.strip() for name in next(reader, [])]
     missing = [name for name in REQUIRED if name not in header]
     if missing:
@@ -173,7 +173,7 @@ class RecordingFeed:
         """
         for path in self.paths:
             source = read_source(Path(path))
-            if not looks_recorded(source.text().partition("\n")[0]):
+            if not looks_recorded(source.text().lstrip().partition("\n")[0]):
                 raise InputError(f"{path}: is no recorded series (CSV with quote_ts, spot, ...)")
             recording = read_recording(source, symbol=self.symbol)
             days: dict[date, list[Fetch]] = {}

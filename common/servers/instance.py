@@ -185,7 +185,7 @@ class Instance:
                     continue
                 return port
         raise UsageError(
-            f"no port from {wanted} on is free on {self.settings.listen_host}; set another first port"
+            f"no port from {wanted} on is free on {self.settings.listen_host}; set another one"
         )
 
     def _socket_folder(self, digest: str) -> Path:

@@ -12,7 +12,10 @@ from pathlib import Path
 from common.errors import ServiceError
 from common.servers.instance import REDIS_USER, Instance, Runtime
 
-_READER = "-@all +@read +@connection +subscribe +psubscribe +unsubscribe +punsubscribe -@dangerous +info +keys"
+_READER = (
+    "-@all +@read +@connection +subscribe +psubscribe +unsubscribe +punsubscribe "
+    "-@dangerous +info +keys"
+)
 
 
 def run(instance: Instance, runtime: Runtime) -> None:

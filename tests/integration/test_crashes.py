@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,10 @@ def stored_quotes(running: Platform) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(recording: Path) -> Iterator[tuple[list[dict[str, Any]], list[tuple[Any, ...]]]]:
+def undisturbed(recording: Path) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
     with platform(*day(recording)) as running:
         running.wait_for_end()
-        yield stored_levels(running), stored_quotes(running)
+        return stored_levels(running), stored_quotes(running)
 
 
 def kill_when(running: Platform, program: str, levels: int) -> None:

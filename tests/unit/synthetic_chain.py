@@ -18,9 +18,9 @@ AT = settlement_us(EXPIRY) - 3 * 3600 * SECOND
 PARAMETERS = QuantParameters(rate=RATE)
 
 
-def smile(strikes):
-    """Volatility by strike: a smile with its foot at the money."""
-    return 0.15 + 30.0 * np.square(np.log(strikes / SPOT))
+def smile(strikes, foot=SPOT):
+    """Volatility by strike, least at ``foot``."""
+    return 0.15 + 30.0 * np.square(np.log(strikes / foot))
 
 
 def chain(
@@ -30,10 +30,10 @@ def chain(
     at=AT,
     spot=SPOT,
     basis=BASIS,
-    tick=0.0001,
+    foot=SPOT,
     half_spread=0.002,
 ):
-    """QUOTE rows sorted by key; mids are exact to the tick, both sides of every strike."""
+    """QUOTE rows sorted by key: both sides of every strike, mids exact, no spread of 20 %."""
     strikes = np.arange(745.0, 766.0) if strikes is None else np.asarray(strikes)
     rows = np.zeros(2 * strikes.size, QUOTE)
     rows["key"] = contract_keys(
@@ -46,13 +46,12 @@ def chain(
         forwards=spot * basis,
         strikes=every,
         years=years,
-        sigmas=smile(every),
+        sigmas=smile(every, foot),
         discounts=np.exp(-RATE * years),
         puts=key_puts(rows["key"]),
     )
-    half = half_spread * (1.0 + 0.01 * np.abs(every - spot))
-    rows["bid"] = np.maximum(np.rint((values - half) / tick) * tick, 0.0)
-    rows["ask"] = np.rint((values + half) / tick) * tick
+    half = np.minimum(half_spread * (1.0 + 0.01 * np.abs(every - spot)), 0.1 * values)
+    rows["bid"], rows["ask"] = values - half, values + half
     rows["last"] = np.nan
     rows["open_interest"] = 100 + (rows["key"] % 37) * 10
     rows["volume"] = 10 + rows["key"] % 11

@@ -149,11 +149,13 @@ def test_exposure_scales_with_open_interest(factor):
 
 def test_scaling_all_prices_scales_the_levels():
     """Spot, strikes and quotes times ten: gamma exposure times ten, levels times ten."""
-    small, large = chain(), chain(strikes=np.arange(7450.0, 7660.0, 10.0), spot=SPOT * 10)
+    tens = np.arange(7450.0, 7660.0, 10.0)
+    small = chain(half_spread=1e-4)
+    large = chain(strikes=tens, spot=SPOT * 10, foot=SPOT * 10, half_spread=1e-3)
     large["open_interest"] = small["open_interest"]
     one, ten = levels_of(shard(small)), levels_of(shard(large), spot=SPOT * 10)
     assert ten.walls.call == 10 * one.walls.call
-    assert ten.net_gex == pytest.approx(10 * one.net_gex, rel=0.02)
+    assert ten.net_gex == pytest.approx(10 * one.net_gex, rel=1e-6)
 
 
 def test_expired_shards_leave_every_number():
@@ -172,9 +174,11 @@ def test_expired_shards_leave_every_number():
 def test_no_usable_quotes_give_null_not_zero():
     rows = chain()
     rows["bid"] = 0.0
-    empty = [levels_of(shard(rows)), evaluate(
-        symbol="SPY", shards=[], spot=SPOT, as_of=AT, parameters=PARAMETERS
-    ), levels_of(spot=float("nan"))]
+    empty = [
+        levels_of(shard(rows)),
+        evaluate(symbol="SPY", shards=[], spot=SPOT, as_of=AT, parameters=PARAMETERS),
+        levels_of(spot=float("nan")),
+    ]
     for levels in empty:
         document = levels.to_json()["levels"]
         present = {name for name, value in document.items() if value is not None}

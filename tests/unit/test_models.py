@@ -189,9 +189,3 @@ def test_sessions_and_expiries_cannot_be_changed() -> None:
 def test_a_strike_that_names_no_contract_is_refused(strike: float) -> None:
     with pytest.raises(ValueError, match="names no contract"):
         contract_keys(strikes=[670.0, strike], puts=False)
-
-
-@pytest.mark.parametrize("label", ["2026-08-21junk", "2026-08-21-am", "SPY", ""])
-def test_what_is_no_shard_label_is_refused(label: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  isoformat's own text where it is no date
-        Expiry.from_shard(label)

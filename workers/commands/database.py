@@ -15,7 +15,7 @@ from common.db import migrate as migrations
 from common.db import queries
 from common.db.connection import Connection
 from common.errors import ServiceError
-from workers.commands.context import Context, console, print_json, wait_for
+from workers.context import Context, console, print_json, wait_for
 
 database = typer.Typer(help="The schema of the database.", no_args_is_help=True)
 

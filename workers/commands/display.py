@@ -17,7 +17,7 @@ from rich.text import Text
 
 from common.clock import new_york_time, parse_instant, wall_us
 from common.models import JsonDict
-from workers.commands.context import console
+from workers.context import console
 
 STATE_STYLES = {"live": "bold green", "stale": "bold red", "closed": "yellow", "ended": "yellow"}
 
@@ -73,7 +73,8 @@ def panel(latest: JsonDict, tick_seconds: float) -> Table:
     levels, quality = latest["levels"], latest["quality"]
     state = shown_state(latest, tick_seconds)
     title = Text.assemble(
-        (f"{latest['symbol']} ", "bold"), (state, STATE_STYLES.get(state, "")),
+        (f"{latest['symbol']} ", "bold"),
+        (state, STATE_STYLES.get(state, "")),
         f"  {new_york_time(parse_instant(latest['as_of']))} New York",
     )
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
@@ -81,12 +82,26 @@ def panel(latest: JsonDict, tick_seconds: float) -> Table:
     pain = (levels["max_pain"] or {}).get(front)
     rows: Sequence[tuple[str, str, str, str]] = (
         ("spot", number(latest["spot"]), "regime", levels["regime"]),
-        ("net GEX", money(levels["net_gex"]) + " $/1 %", "of it 0DTE", money(levels["net_gex_0dte"])),
-        ("zero gamma", number(levels["zero_gamma"]), "expected move", number(levels["expected_move"])),
+        (
+            "net GEX",
+            money(levels["net_gex"]) + " $/1 %",
+            "of it 0DTE",
+            money(levels["net_gex_0dte"]),
+        ),
+        (
+            "zero gamma",
+            number(levels["zero_gamma"]),
+            "expected move",
+            number(levels["expected_move"]),
+        ),
         ("call wall", number(levels["call_wall"]), "put wall", number(levels["put_wall"])),
         ("max pain", number(pain), "ATM IV", share(levels["atm_iv"])),
-        ("coverage", f"{share(quality['coverage_oi'])} OI, {share(quality['coverage_gamma'])} gamma",
-         "age", f"{age_seconds(latest):.1f} s, data {latest['data_age_seconds']:.1f} s"),
+        (
+            "coverage",
+            f"{share(quality['coverage_oi'])} OI, {share(quality['coverage_gamma'])} gamma",
+            "age",
+            f"{age_seconds(latest):.1f} s, data {latest['data_age_seconds']:.1f} s",
+        ),
         ("feed", latest["feed"], "sign", f"{latest['sign']} (as modelled)"),
     )
     for name, value, other, second in rows:
@@ -135,8 +150,12 @@ class LevelsDisplay:
         self._latest[symbol] = latest
         levels = latest["levels"]
         notable = (
-            latest["state"], latest["session"], levels["call_wall"], levels["put_wall"],
-            levels["regime"], None if levels["zero_gamma"] is None else round(levels["zero_gamma"]),
+            latest["state"],
+            latest["session"],
+            levels["call_wall"],
+            levels["put_wall"],
+            levels["regime"],
+            None if levels["zero_gamma"] is None else round(levels["zero_gamma"]),
         )
         if self._live:
             self._draw()

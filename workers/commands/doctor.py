@@ -20,8 +20,8 @@ from common.db import migrate, queries
 from common.errors import GexError
 from common.servers.supervisor import Supervisor
 from common.settings import describe
-from workers.commands.context import Context, console, print_json
 from workers.commands.display import age_seconds, shown_state
+from workers.context import Context, console, print_json
 
 _MEMORY_SHARE = 0.6
 _MANY_PENDING = 1000
@@ -63,7 +63,9 @@ def _all(context: Context) -> Iterator[Finding]:
     instance = context.instance
     holder = instance.holder()
     yield Finding(
-        "instance", holder is not None, f"pid {holder}" if holder else "not running",
+        "instance",
+        holder is not None,
+        f"pid {holder}" if holder else "not running",
         "" if holder else "start it with `gex up`",
     )
     if holder is not None:
@@ -83,7 +85,8 @@ def _all(context: Context) -> Iterator[Finding]:
     cache = Cache(client)
     for symbol in context.settings.symbols:
         yield from _guarded(
-            f"levels {symbol}", lambda s=symbol: _levels(context, cache, s)  # type: ignore[misc]
+            f"levels {symbol}",
+            lambda s=symbol: _levels(context, cache, s),  # type: ignore[misc]
         )
 
 
@@ -105,7 +108,9 @@ def _programs(context: Context) -> Iterator[Finding]:
     ]
     folder = context.instance.log_dir
     yield Finding(
-        "programs", not wrong, ", ".join(wrong) or f"{len(programs)} as they should be",
+        "programs",
+        not wrong,
+        ", ".join(wrong) or f"{len(programs)} as they should be",
         f"see {folder}" if wrong else "",
     )
 
@@ -113,23 +118,33 @@ def _programs(context: Context) -> Iterator[Finding]:
 def _redis(client: Client) -> Iterator[Finding]:
     with bus_errors():
         info: Any = client.info()
-    name = f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}"
+    name = (
+        f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}"
+    )
     major = int(str(info["redis_version"]).split(".")[0])
     yield Finding("redis", major >= 7, name, "" if major >= 7 else "Redis 7 or Valkey is needed")
     aof = bool(info.get("aof_enabled"))
     yield Finding(
-        "redis durability", aof, "append-only file on" if aof else "append-only file off",
+        "redis durability",
+        aof,
+        "append-only file on" if aof else "append-only file off",
         "" if aof else "set `appendonly yes`, or a restart of Redis loses what is in flight",
     )
     policy = str(info.get("maxmemory_policy", "noeviction"))
     yield Finding(
-        "redis eviction", policy == "noeviction", policy,
-        "" if policy == "noeviction" else "set `maxmemory-policy noeviction`: streams must not vanish",
+        "redis eviction",
+        policy == "noeviction",
+        policy,
+        ""
+        if policy == "noeviction"
+        else "set `maxmemory-policy noeviction`: streams must not vanish",
     )
     limit, used = int(info.get("maxmemory", 0)), int(info["used_memory"])
     tight = bool(limit) and used > _MEMORY_SHARE * limit
     yield Finding(
-        "redis memory", not tight, f"{used / 2**20:.0f} MB" + (f" of {limit / 2**20:.0f}" if limit else ""),
+        "redis memory",
+        not tight,
+        f"{used / 2**20:.0f} MB" + (f" of {limit / 2**20:.0f}" if limit else ""),
         "the store worker is behind or down; see `gex status`" if tight else "",
     )
 
@@ -142,7 +157,9 @@ def _database(context: Context) -> Iterator[Finding]:
     engine = f"TimescaleDB {facts['timescaledb']}" if facts["timescaledb"] else "no TimescaleDB"
     yield Finding("database", ok=True, detail=f"PostgreSQL {facts['server_version']}, {engine}")
     yield Finding(
-        "schema", current, f"{len(steps)} migrations" if current else "not current",
+        "schema",
+        current,
+        f"{len(steps)} migrations" if current else "not current",
         "" if current else "run `gex db migrate`",
     )
 
@@ -159,7 +176,9 @@ def _streams(client: Client) -> Iterator[Finding]:
             elif state.lag + state.pending > _MANY_PENDING:
                 behind.append(f"{group} is {state.lag + state.pending} entries behind on {stream}")
     yield Finding(
-        "streams", not behind, "; ".join(behind) or "every group is up to date",
+        "streams",
+        not behind,
+        "; ".join(behind) or "every group is up to date",
         "see `gex status`: is the worker of that group running?" if behind else "",
     )
 
@@ -172,9 +191,12 @@ def _dead(client: Client) -> Iterator[Finding]:
     total = sum(counts.values())
     detail = ", ".join(f"{group} {count}" for group, count in counts.items() if count)
     yield Finding(
-        "dead letters", total == 0, detail or "none",
+        "dead letters",
+        total == 0,
+        detail or "none",
         f"`redis-cli XREVRANGE {keys.dead('greeks')} + - COUNT 1` shows reason and traceback"
-        if total else "",
+        if total
+        else "",
     )
 
 
@@ -187,20 +209,26 @@ def _levels(context: Context, cache: Cache, symbol: str) -> Iterator[Finding]:
     latest = cache.latest(symbol)
     if latest is None:
         yield Finding(
-            f"levels {symbol}", ok=False, detail="no fresh level",
+            f"levels {symbol}",
+            ok=False,
+            detail="no fresh level",
             advice="see logs/celery.log, logs/beat.log and logs/greeks-0.log",
         )
         return
     state = shown_state(latest, context.settings.tick_seconds)
+    coverage = latest["quality"]["coverage_oi"]
+    covered = "no usable quote" if coverage is None else f"coverage {coverage:.0%} of open interest"
     yield Finding(
-        f"levels {symbol}", state != "stale",
-        f"{state}, {age_seconds(latest):.1f} s old, coverage {latest['quality']['coverage_oi']:.0%} of "
-        "open interest" if latest["quality"]["coverage_oi"] is not None else state,
+        f"levels {symbol}",
+        state != "stale",
+        f"{state}, {age_seconds(latest):.1f} s old, {covered}",
         "the feed or the workers are quiet; see `gex status`" if state == "stale" else "",
     )
     breaches = latest["invariants"]
     yield Finding(
-        f"invariants {symbol}", not breaches, "; ".join(breaches) or "hold",
+        f"invariants {symbol}",
+        not breaches,
+        "; ".join(breaches) or "hold",
         "this is a defect; report it with the output of `gex levels --json`" if breaches else "",
     )
 

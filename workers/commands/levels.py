@@ -15,8 +15,8 @@ from rich.table import Table
 from common.bus.cache import Cache
 from common.errors import ServiceError
 from common.models import JsonDict
-from workers.commands.context import Context, console, print_json
 from workers.commands.display import age_seconds, money, number, panel, shown_state
+from workers.context import Context, console, print_json
 
 Symbol = Annotated[str, typer.Argument(help="The underlying, e.g. SPY.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -108,8 +108,12 @@ def _strike_table(found: JsonDict, rows: int = 30) -> Table:
     nearest = sorted(found["strikes"], key=lambda row: abs(row["strike"] - spot))[:rows]
     for row in sorted(nearest, key=lambda row: -row["strike"]):
         table.add_row(
-            number(row["strike"]), money(row["call_gex"]), money(row["put_gex"]),
-            money(row["net_gex"]), f"{row['call_oi']:,.0f}", f"{row['put_oi']:,.0f}",
+            number(row["strike"]),
+            money(row["call_gex"]),
+            money(row["put_gex"]),
+            money(row["net_gex"]),
+            f"{row['call_oi']:,.0f}",
+            f"{row['put_oi']:,.0f}",
             marks.get(row["strike"], ""),
         )
     return table

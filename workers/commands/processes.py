@@ -26,7 +26,7 @@ from common.servers import postgres_server, redis_server
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
-from workers.commands.context import Context, software
+from workers.context import Context, software
 
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
@@ -104,9 +104,13 @@ def worker_ingest() -> None:
     ]
 
     async def run() -> None:
+        def stop() -> None:
+            for ingestor in ingestors:
+                ingestor.stop()
+
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, lambda: [ingestor.stop() for ingestor in ingestors])
+            loop.add_signal_handler(name, stop)
         async with asyncio.TaskGroup() as group:
             for ingestor in ingestors:
                 group.create_task(ingestor.run())

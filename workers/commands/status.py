@@ -17,7 +17,7 @@ from common.bus.client import bus_errors
 from common.bus.streams import Streams
 from common.errors import GexError, ServiceError
 from common.servers.supervisor import Supervisor
-from workers.commands.context import Context, console, print_json
+from workers.context import Context, console, print_json
 
 
 def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -145,8 +145,8 @@ def _show(found: dict[str, Any]) -> None:
         console.print(table)
     for symbol, row in found["symbols"].items():
         console.print(
-            f"{symbol}: {row['session']} epoch {row['epoch']} state {row['state'] or 'no fresh level'}"
-            f" as of {row['as_of'] or '–'}"
+            f"{symbol}: {row['session']} epoch {row['epoch']} "
+            f"state {row['state'] or 'no fresh level'} as of {row['as_of'] or '–'}"
         )
         counters = ", ".join(f"{name} {value:,}" for name, value in row["counters"].items())
         console.print(f"  {counters}")
@@ -157,7 +157,10 @@ def _show(found: dict[str, Any]) -> None:
         for row in found["streams"]:
             for group in row["groups"]:
                 table.add_row(
-                    row["stream"], str(row["length"]), group["group"], str(group["lag"]),
+                    row["stream"],
+                    str(row["length"]),
+                    group["group"],
+                    str(group["lag"]),
                     str(group["pending"]),
                 )
         console.print(table)

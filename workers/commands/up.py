@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import psutil
 import typer
 
+from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.streams import Streams
 from common.db import migrate
@@ -25,15 +26,15 @@ from common.errors import ServiceError, UsageError
 from common.servers.instance import Runtime
 from common.servers.supervisor import Supervisor, end_leftovers
 from common.settings import environment_for, parse_speed
-from workers.commands.context import Context, console
 from workers.commands.display import LevelsDisplay
+from workers.context import Context, console
 
 _START_SECONDS = 90.0
 _NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
 
 class _Stopped(Exception):  # noqa: N818  not an error
-    """Raised by SIGTERM and SIGHUP, so that they end the run as Ctrl-C does."""
+    """Raised by SIGINT (Ctrl-C), SIGTERM and SIGHUP, which all end the run in order."""
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class Run:
                 self._wait_until_ready()
                 self._tell_where(runtime)
                 return self._follow()
-            except (KeyboardInterrupt, _Stopped):
+            except _Stopped:
                 return 0
             finally:
                 _ignore_signals()
@@ -126,13 +127,15 @@ class Run:
             if program.failed or gone:
                 tail = self.supervisor.log_tail(program.name, 1)
                 folder = self.context.instance.log_dir
-                raise ServiceError(f"{program.name} does not run: {tail} ({folder}/{program.name}.log)")
+                log = folder / f"{program.name}.log"
+                raise ServiceError(f"{program.name} does not run: {tail} ({log})")
 
     def _tell_where(self, runtime: Runtime) -> None:
         instance = self.context.instance
         settings = self.context.settings
         if runtime.embedded_redis:
-            console.print(f"redis     redis-cli -p {runtime.redis_port} HGETALL gex:{settings.symbols[0]}:levels")
+            example = f"HGETALL {keys.levels(settings.symbols[0])}"
+            console.print(f"redis     redis-cli -p {runtime.redis_port} {example}")
         else:
             console.print("redis     yours (GEX_REDIS_URL)")
         where = instance.database_url() if runtime.embedded_postgres else "yours (GEX_DATABASE_URL)"
@@ -178,7 +181,7 @@ class Run:
         )
 
 
-def up(  # noqa: PLR0913  the options of a command
+def up(
     symbols: Annotated[str | None, typer.Option(help="Underlyings, e.g. SPY,QQQ.")] = None,
     feed: Annotated[
         str | None, typer.Option(help="simulator, recording, or none (servers and levels only).")
@@ -222,7 +225,9 @@ def up(  # noqa: PLR0913  the options of a command
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Recorded days of one symbol.")],
     speed: Annotated[str, typer.Option(help="max, or a multiple of real time.")] = "max",
-    symbols: Annotated[str | None, typer.Option("--symbol", help="The recording's underlying.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbol", help="The recording's underlying.")
+    ] = None,
 ) -> None:
     """Play recordings through the whole pipeline, in an instance of its own.
 
@@ -296,7 +301,8 @@ def _catch_signals() -> None:
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise _Stopped
 
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: it may have been ignored by whoever started this in the background
+    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(name, stop)
 
 

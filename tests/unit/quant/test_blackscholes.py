@@ -123,7 +123,9 @@ def test_log_moneyness_keeps_the_digits_the_quotient_loses():
     F, K = 750.0, 750.0 * (1 + 1e-9)
     with mp.workdps(40):
         exact = mp.log(mp.mpf(F) / mp.mpf(K))
-        assert float(log_moneyness(forwards=F, strikes=K) / exact - 1) == pytest.approx(0, abs=4e-16)
+        assert float(log_moneyness(forwards=F, strikes=K) / exact - 1) == pytest.approx(
+            0, abs=4e-16
+        )
     assert float(log_moneyness(forwards=100.0, strikes=1.0)) == np.log(100.0)
 
 

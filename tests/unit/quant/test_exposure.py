@@ -59,9 +59,7 @@ def test_ties_go_to_the_strike_nearest_the_spot():
 
 
 def test_no_exposure_no_wall():
-    found = exposure.walls(
-        strikes=STRIKES, call_gex=np.zeros(5), put_gex=np.zeros(5), spot=100.0
-    )
+    found = exposure.walls(strikes=STRIKES, call_gex=np.zeros(5), put_gex=np.zeros(5), spot=100.0)
     assert np.isnan([found.call, found.put, found.call_unconstrained]).all()
     empty = np.empty(0)
     assert np.isnan(exposure.walls(strikes=empty, call_gex=empty, put_gex=empty, spot=1.0).call)

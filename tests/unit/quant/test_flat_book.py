@@ -86,9 +86,7 @@ def test_unknown_volume_is_null_not_zero(market_data):
 
 @pytest.mark.data
 def test_short_everything(market_data):
-    short = levels_of(
-        market_data, parameters=PARAMETERS.model_copy(update={"sign": "short_all"})
-    )
+    short = levels_of(market_data, parameters=PARAMETERS.model_copy(update={"sign": "short_all"}))
     table = levels_of(market_data).strikes
     gross = float(np.sum(np.abs(table.call_gex)) + np.sum(np.abs(table.put_gex)))
     assert short.net_gex == pytest.approx(-gross, rel=1e-12)

@@ -118,7 +118,9 @@ def test_statuses(changes, status):
 
 def test_a_bound_is_never_an_answer():
     """Whatever the price, a volatility that is returned reproduces it."""
-    values = np.concatenate([10.0 ** np.arange(-320.0, 2.0, 0.25), 100.0 - 10.0 ** np.arange(-13.0, 1)])
+    values = np.concatenate(
+        [10.0 ** np.arange(-320.0, 2.0, 0.25), 100.0 - 10.0 ** np.arange(-13.0, 1)]
+    )
     for strike in (80.0, 100.0, 120.0):
         terms = {"forwards": 100.0, "strikes": strike, "years": 0.02, "discounts": 1.0}
         found = implied_vol(**terms, prices=values, puts=strike < 100)

@@ -1,0 +1,222 @@
+"""Bytes of the streams: what was written is read, and anything else is called malformed."""
+
+from __future__ import annotations
+
+import string
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import NOON, SESSION, make_batch, make_quotes, make_spots
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from common.bus.codec import Batch, BatchHeader, Result, ResultHeader, StateBlob
+from common.errors import MalformedEntryError
+from common.models import GREEKS, QUOTE, SPOT, Rows
+
+NUMBERS = st.integers(0, 2**62)
+
+
+def rows_of(layout: np.dtype[Any]) -> st.SearchStrategy[Rows]:
+    """Any rows of a layout, whatever bytes they hold."""
+    size = layout.itemsize
+    return st.integers(0, 5).flatmap(
+        lambda n: st.binary(min_size=n * size, max_size=n * size).map(
+            lambda data: np.frombuffer(data, dtype=layout)
+        )
+    )
+
+
+def as_read(fields: dict[str, bytes]) -> dict[bytes, bytes]:
+    """The fields of an entry as Redis returns them."""
+    return {name.encode(): value for name, value in fields.items()}
+
+
+def full_batch() -> Batch:
+    """A batch with quotes and prices."""
+    return make_batch(quotes=make_quotes(), spots=make_spots(640.0))
+
+
+def result_fields(rows: Rows) -> dict[bytes, bytes]:
+    """A Greeks entry as the worker writes it."""
+    header = ResultHeader(
+        session=SESSION,
+        epoch=3,
+        shard="2026-08-19",
+        rows=len(rows),
+        basis=1.0001,
+        forward_source="parity",
+        last_id="17-0",
+    )
+    return {b"h": msgspec.msgpack.encode(header), b"r": rows.tobytes()}
+
+
+def full_blob() -> StateBlob:
+    """A state with two contracts."""
+    quotes = make_quotes([640.0])
+    return StateBlob(
+        session=SESSION,
+        epoch=2,
+        last_id="1787148000000-3",
+        spot_time=NOON,
+        spot_seq=9,
+        spot=640.0,
+        basis=1.0,
+        forward_source="parity",
+        forward_residual=0.01,
+        parity_pairs=4,
+        quotes=quotes.tobytes(),
+        greeks=np.zeros(2, GREEKS).tobytes(),
+    )
+
+
+# --- round trips -----------------------------------------------------------------------------
+
+
+@given(
+    quotes=rows_of(QUOTE),
+    spots=rows_of(SPOT),
+    session=st.text(string.printable),
+    epoch=NUMBERS,
+    number=NUMBERS,
+    reset=st.booleans(),
+)
+def test_a_batch_is_read_as_it_was_written(
+    quotes: Rows, spots: Rows, session: str, epoch: int, number: int, *, reset: bool
+) -> None:
+    written = make_batch(
+        number, quotes=quotes, spots=spots, epoch=epoch, session=session, reset=reset
+    )
+    read = Batch.decode(as_read(written.encode()))
+    assert read.header == written.header
+    assert read.quotes.tobytes() == quotes.tobytes()
+    assert read.spots.tobytes() == spots.tobytes()
+
+
+@given(rows=rows_of(GREEKS))
+def test_results_are_read_as_they_were_written(rows: Rows) -> None:
+    read = Result.decode(result_fields(rows))
+    assert read.rows.tobytes() == rows.tobytes()
+    assert (read.header.epoch, read.header.last_id) == (3, "17-0")
+
+
+def test_a_state_is_read_as_it_was_written() -> None:
+    assert StateBlob.decode(full_blob().encode()) == full_blob()
+
+
+def test_an_empty_state_has_no_rows_and_is_read_as_it_was_written() -> None:
+    state = StateBlob.decode(StateBlob().encode())
+    assert len(state.quote_rows()) == len(state.greek_rows()) == 0
+    assert state.last_id == "0-0"
+
+
+def test_the_quotes_of_a_state_may_be_written_to_without_changing_it() -> None:
+    state = full_blob()
+    state.quote_rows()["bid"] = -1.0
+    assert (state.quote_rows()["bid"] >= 0.0).all()
+
+
+# --- damage ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [b"h", b"q", b"s"])
+def test_every_truncation_of_an_entry_is_malformed(name: bytes) -> None:
+    fields = as_read(full_batch().encode())
+    for end in range(len(fields[name])):
+        with pytest.raises(MalformedEntryError):
+            Batch.decode({**fields, name: fields[name][:end]})
+
+
+@pytest.mark.parametrize("name", [b"h", b"q", b"s"])
+def test_an_entry_that_lacks_a_field_is_malformed(name: bytes) -> None:
+    fields = as_read(full_batch().encode())
+    del fields[name]
+    with pytest.raises(MalformedEntryError):
+        Batch.decode(fields)
+
+
+def test_every_truncation_of_a_state_is_malformed() -> None:
+    data = full_blob().encode()
+    for end in range(len(data)):
+        with pytest.raises(MalformedEntryError):
+            StateBlob.decode(data[:end])
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 21, 23, 2**40])
+def test_a_header_that_counts_other_rows_than_there_are_is_malformed(count: int) -> None:
+    batch = full_batch()  # 22 quotes
+    header = msgspec.structs.replace(batch.header, quotes=count)
+    with pytest.raises(MalformedEntryError, match="field 'q' holds 1584 bytes"):
+        Batch.decode(as_read(Batch(header, batch.quotes, batch.spots).encode()))
+
+
+@pytest.mark.parametrize("schema", [0, 2, 99])
+def test_another_schema_is_malformed_and_says_so(schema: int) -> None:
+    header = msgspec.structs.replace(full_batch().header, schema=schema)
+    fields = {**as_read(full_batch().encode()), b"h": msgspec.msgpack.encode(header)}
+    with pytest.raises(MalformedEntryError, match=f"schema {schema}, this build reads 1"):
+        Batch.decode(fields)
+    state = msgspec.structs.replace(full_blob(), schema=schema)
+    with pytest.raises(MalformedEntryError, match=f"schema {schema}, this build reads 1"):
+        StateBlob.decode(state.encode())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"quotes": b"x" * 71},
+        {"greeks": b"x" * 49},
+        {"greeks": b""},
+        {"quotes": b""},
+        {"last_id": ""},
+        {"last_id": "yesterday"},
+    ],
+)
+def test_a_state_whose_parts_do_not_fit_is_malformed(damage: dict[str, Any]) -> None:
+    state = msgspec.structs.replace(full_blob(), **damage)
+    with pytest.raises(MalformedEntryError):
+        StateBlob.decode(state.encode())
+
+
+def test_nesting_without_end_is_malformed() -> None:
+    bomb = b"\x9d" + full_blob().encode()[1:] + b"\x91" * 100_000  # one element too many
+    with pytest.raises(MalformedEntryError):
+        StateBlob.decode(bomb)
+
+
+@given(header=st.binary(max_size=80), rows=st.binary(max_size=200))
+def test_random_bytes_are_malformed_and_nothing_else(header: bytes, rows: bytes) -> None:
+    for kind in (Batch, Result):
+        with pytest.raises(MalformedEntryError):
+            kind.decode({b"h": header, b"q": rows, b"s": rows, b"r": rows})
+    with pytest.raises(MalformedEntryError):
+        StateBlob.decode(header + rows)
+
+
+@given(at=st.integers(0), value=st.integers(0, 255), data=st.data())
+def test_one_flipped_byte_never_raises_anything_else(
+    at: int, value: int, data: st.DataObject
+) -> None:
+    """It may go unnoticed (a price looks like any other), but it breaks no reader."""
+    sound = {**as_read(full_batch().encode()), **{b"r": b""}}
+    name = data.draw(st.sampled_from(sorted(sound)))
+    for kind, damaged in ((Batch, sound), (Result, result_fields(np.zeros(2, GREEKS)))):
+        field = bytearray(damaged.get(name, b""))
+        if field:
+            field[at % len(field)] = value
+        with suppress(MalformedEntryError):
+            kind.decode({**damaged, name: bytes(field)})
+    blob = bytearray(full_blob().encode())
+    blob[at % len(blob)] = value
+    with suppress(MalformedEntryError):
+        StateBlob.decode(bytes(blob)).quote_rows()
+
+
+def test_headers_are_small() -> None:
+    """Fields by position: a header costs no names."""
+    header: BatchHeader = full_batch().header
+    assert len(msgspec.msgpack.encode(header)) < 60

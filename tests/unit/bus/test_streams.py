@@ -1,0 +1,329 @@
+"""Streams and groups: nothing is lost before everyone has it, and then it goes."""
+
+from __future__ import annotations
+
+import fakeredis
+import pytest
+from fakes import (
+    OTHER,
+    OTHER_STREAM,
+    SHARD,
+    STREAM,
+    append,
+    letters,
+    make_batch,
+    make_session,
+    pending,
+)
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.streams import Entry, Streams, id_order
+from common.errors import BusError
+
+FAR_FUTURE = 10**15
+GREEKS, STORE = keys.GREEKS_GROUP, keys.STORE_GROUP
+
+
+@pytest.fixture
+def streams(client: fakeredis.FakeRedis) -> Streams:
+    """The streams of the Redis in memory."""
+    return Streams(client)
+
+
+def read(streams: Streams, group: str, count: int = 100, consumer: str = "c") -> list[str]:
+    """Deliver entries; their ids."""
+    found = streams.read(group, consumer, [STREAM], count=count, block_ms=1)
+    return [entry.id for _, entries in found for entry in entries]
+
+
+def read_and_acknowledge(streams: Streams, group: str, count: int = 100) -> None:
+    """Deliver entries and have done with them."""
+    ids = read(streams, group, count)
+    streams.acknowledge(group, STREAM, ids, {})
+
+
+# --- groups ----------------------------------------------------------------------------------
+
+
+def test_a_group_sees_what_was_appended_before_it_was_made(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    early = client.xadd(STREAM, {"n": 1}).decode()
+    streams.ensure_group(STREAM, GREEKS)
+    assert read(streams, GREEKS) == [early]
+
+
+def test_registering_again_moves_no_group(client: fakeredis.FakeRedis, streams: Streams) -> None:
+    streams.register(STREAM)
+    client.xadd(STREAM, {"n": 1})
+    read_and_acknowledge(streams, GREEKS)
+    streams.register(STREAM)
+    assert read(streams, GREEKS) == []
+    assert len(read(streams, STORE)) == 1
+
+
+def test_only_an_existing_group_is_no_error(client: fakeredis.FakeRedis, streams: Streams) -> None:
+    client.set(STREAM, "no stream")
+    with pytest.raises(BusError, match="WRONGTYPE"):
+        streams.ensure_group(STREAM, GREEKS)
+
+
+def test_a_quotes_stream_has_two_groups_and_any_other_one(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    for stream in (STREAM, keys.greeks("SPY"), keys.level_stream("SPY")):
+        streams.register(stream)
+    names = {stream: {group.name for group in streams.groups(stream)} for stream in client.keys()}  # noqa: SIM118
+    del names[keys.STREAMS.encode()]
+    assert names == {
+        STREAM.encode(): {GREEKS, STORE},
+        keys.greeks("SPY").encode(): {STORE},
+        keys.level_stream("SPY").encode(): {STORE},
+    }
+
+
+def test_a_missing_stream_has_no_groups(streams: Streams) -> None:
+    assert streams.groups(STREAM) == []
+
+
+def test_acknowledging_counts_in_the_same_step(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    append(client, make_batch(1), make_batch(2))
+    streams.acknowledge(STORE, STREAM, read(streams, STORE), {"quotes_stored": 44})
+    assert pending(client, STORE) == []
+    assert Cache(client).counters("SPY")["quotes_stored"] == 44
+
+
+# --- taking over -----------------------------------------------------------------------------
+
+
+def test_everything_pending_is_taken_over_however_much_it_is(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    streams.ensure_group(STREAM, GREEKS)
+    for n in range(1201):
+        client.xadd(STREAM, {"n": n})
+    assert len(read(streams, GREEKS, 2000, consumer="dead")) == 1201
+    found = streams.claim(GREEKS, "heir", STREAM, min_idle_ms=0)
+    assert (found.taken, found.lost) == (1201, [])
+    assert len(streams.own_pending(GREEKS, "heir", STREAM, count=2000)) == 1201
+
+
+def test_what_is_in_hand_elsewhere_is_left_there(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    append(client, make_batch())
+    read(streams, GREEKS, consumer="busy")
+    assert streams.claim(GREEKS, "heir", STREAM, min_idle_ms=60_000).taken == 0
+    assert streams.own_pending(GREEKS, "heir", STREAM, count=10) == []
+
+
+def test_what_was_trimmed_while_pending_is_named(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    gone, kept = append(client, make_batch(1), make_batch(2))
+    read(streams, GREEKS, consumer="dead")
+    client.xdel(STREAM, gone)
+    found = streams.claim(GREEKS, "heir", STREAM, min_idle_ms=0)
+    assert (found.taken, found.lost) == (1, [gone])
+    assert pending(client, GREEKS) == [kept]
+
+
+def test_a_forgiven_entry_counts_as_never_delivered(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    (entry_id,) = append(client, make_batch())
+    read(streams, GREEKS)
+    for _ in range(5):
+        streams.own_pending(GREEKS, "c", STREAM, count=10)
+    assert streams.deliveries(GREEKS, STREAM, entry_id) == 6
+    streams.forgive(GREEKS, "c", STREAM, [entry_id])
+    assert streams.deliveries(GREEKS, STREAM, entry_id) == 0
+    assert pending(client, GREEKS) == [entry_id]
+
+
+# --- dead letters ----------------------------------------------------------------------------
+
+
+def test_a_dead_letter_keeps_the_original_with_reason_and_traceback(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    streams.register(STREAM)
+    client.xadd(STREAM, {b"h": b"\xff\x00", b"reason": b"my own field"})
+    ((_, (entry,)),) = streams.read(GREEKS, "c", [STREAM], count=1, block_ms=1)
+    streams.bury(GREEKS, STREAM, entry, reason="ValueError: no", trace="Traceback …", deliveries=3)
+    assert letters(client, GREEKS) == [
+        {
+            b"stream": STREAM.encode(),
+            b"id": entry.id.encode(),
+            b"reason": b"ValueError: no",
+            b"traceback": "Traceback …".encode(),
+            b"deliveries": b"3",
+            b"f:h": b"\xff\x00",
+            b"f:reason": b"my own field",
+        }
+    ]
+    assert pending(client, GREEKS) == []
+    assert Cache(client).counters("SPY") == {"dead_greeks": 1}
+
+
+# --- trimming --------------------------------------------------------------------------------
+
+
+def test_nothing_is_trimmed_that_the_slowest_group_has_not_read(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    ids = append(client, *(make_batch(n) for n in range(1, 11)))
+    read_and_acknowledge(streams, GREEKS)
+    read_and_acknowledge(streams, STORE, 4)
+    streams.trim(STREAM, keep_after_ms=FAR_FUTURE)
+    assert [i.decode() for i, _ in client.xrange(STREAM)] == ids[3:]
+
+
+def test_nothing_is_trimmed_that_is_pending(client: fakeredis.FakeRedis, streams: Streams) -> None:
+    ids = append(client, *(make_batch(n) for n in range(1, 11)))
+    read_and_acknowledge(streams, GREEKS)
+    late = read(streams, STORE)
+    streams.acknowledge(STORE, STREAM, [i for i in late if i != ids[5]], {})
+    streams.trim(STREAM, keep_after_ms=FAR_FUTURE)
+    assert [i.decode() for i, _ in client.xrange(STREAM)] == ids[5:]
+
+
+def test_nothing_is_trimmed_before_every_group_has_begun(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    append(client, make_batch(1), make_batch(2))
+    read_and_acknowledge(streams, GREEKS)
+    assert streams.trim(STREAM, keep_after_ms=FAR_FUTURE) == 0
+
+
+def test_nothing_is_trimmed_while_a_group_is_missing(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    append(client, make_batch(1), make_batch(2))
+    read_and_acknowledge(streams, GREEKS)
+    read_and_acknowledge(streams, STORE)
+    client.xgroup_destroy(STREAM, STORE)
+    assert streams.trim(STREAM, keep_after_ms=FAR_FUTURE) == 0
+
+
+def test_an_unknown_group_holds_trimming_up_too(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    append(client, make_batch(1), make_batch(2))
+    read_and_acknowledge(streams, GREEKS)
+    read_and_acknowledge(streams, STORE)
+    streams.ensure_group(STREAM, "somebody")
+    assert streams.trim(STREAM, keep_after_ms=FAR_FUTURE) == 0
+
+
+def test_what_is_young_stays_readable(client: fakeredis.FakeRedis, streams: Streams) -> None:
+    ids = append(client, make_batch(1), make_batch(2))
+    read_and_acknowledge(streams, GREEKS)
+    read_and_acknowledge(streams, STORE)
+    streams.trim(STREAM, keep_after_ms=id_order(ids[0])[0] - 1)
+    assert client.xlen(STREAM) == 2
+
+
+# --- retiring --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(client: fakeredis.FakeRedis, streams: Streams) -> Cache:
+    """A quotes stream that everyone has read, with its state, and the next session begun."""
+    append(client, make_batch())
+    for group in (GREEKS, STORE):
+        read_and_acknowledge(streams, group)
+    client.set(keys.chain("SPY", SHARD), "state")
+    client.hset(keys.watermark("SPY"), mapping={SHARD: "1-1", OTHER: "2-2"})
+    cache = Cache(client)
+    cache.start_session(make_session(key="SPY:2026-08-20:simulator:1"), keep_shards=False)
+    return cache
+
+
+def test_the_stream_of_an_earlier_session_goes_with_all_that_belongs_to_it(
+    client: fakeredis.FakeRedis, streams: Streams, finished: Cache
+) -> None:
+    assert streams.retire(STREAM)
+    assert streams.registered() == []
+    assert not client.exists(STREAM, keys.chain("SPY", SHARD))
+    assert finished.watermark("SPY") == {OTHER: "2-2"}
+
+
+def test_a_stream_of_the_present_session_stays(
+    client: fakeredis.FakeRedis, streams: Streams, finished: Cache
+) -> None:
+    client.sadd(keys.shards("SPY"), SHARD)
+    assert not streams.retire(STREAM)
+    assert client.exists(STREAM)
+
+
+def test_a_stream_with_unread_entries_stays(
+    client: fakeredis.FakeRedis, streams: Streams, finished: Cache
+) -> None:
+    client.xadd(STREAM, {"n": 1})
+    read_and_acknowledge(streams, GREEKS)
+    assert not streams.retire(STREAM)  # store lags
+    read_and_acknowledge(streams, STORE)
+    assert streams.retire(STREAM)
+
+
+def test_a_stream_with_pending_entries_stays(
+    client: fakeredis.FakeRedis, streams: Streams, finished: Cache
+) -> None:
+    client.xadd(STREAM, {"n": 1})
+    read_and_acknowledge(streams, GREEKS)
+    ids = read(streams, STORE)
+    assert not streams.retire(STREAM)
+    streams.acknowledge(STORE, STREAM, ids, {})
+    assert streams.retire(STREAM)
+
+
+def test_a_stream_that_lacks_a_group_stays(
+    client: fakeredis.FakeRedis, streams: Streams, finished: Cache
+) -> None:
+    client.xadd(STREAM, {"n": 1})
+    for group in (GREEKS, STORE):
+        client.xgroup_destroy(STREAM, group)
+    assert not streams.retire(STREAM)
+
+
+def test_a_registered_stream_that_is_not_there_is_forgotten(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    client.sadd(keys.STREAMS, OTHER_STREAM)
+    assert streams.retire(OTHER_STREAM)
+    assert streams.registered() == []
+
+
+def test_a_shard_that_comes_back_meanwhile_stays(
+    client: fakeredis.FakeRedis,
+    streams: Streams,
+    finished: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = streams.groups
+
+    def look_while_the_producer_appends(stream: str) -> object:
+        client.sadd(keys.shards("SPY"), SHARD)
+        return look(stream)
+
+    monkeypatch.setattr(streams, "groups", look_while_the_producer_appends)
+    assert not streams.retire(STREAM)
+    assert client.exists(STREAM, keys.chain("SPY", SHARD)) == 2
+
+
+def test_ids_are_ordered_as_numbers() -> None:
+    assert id_order("9-1") < id_order("10-0") < id_order("10-2") < id_order("10-10")
+    assert id_order("10") == (10, 0)
+
+
+def test_a_trimmed_entry_is_delivered_without_fields(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    (gone,) = append(client, make_batch())
+    read(streams, STORE)
+    client.xdel(STREAM, gone)
+    assert streams.own_pending(STORE, "c", STREAM, count=10) == [Entry(gone, {})]

@@ -1,0 +1,1 @@
+"""The figures of `gex bench`, one module a suite."""

@@ -1,0 +1,77 @@
+"""A measured figure, and how medians of interleaved rounds are taken.
+
+Owns both; must not measure anything in particular.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of a performance table."""
+
+    id: str
+    value: float | None
+    """What the goal is about; None when it, or its reference, could not be measured."""
+    unit: str
+    reference: dict[str, Any] | None
+    """``name``, ``value`` and ``unit`` of what was measured beside it in the same run."""
+    goal: float | None
+    direction: Literal[">=", "<="] = ">="
+    own: float | None = None
+    """Our own absolute figure behind a ratio, in the reference's unit."""
+
+    @property
+    def meets(self) -> bool:
+        """Whether the goal is met; what could not be measured misses."""
+        if self.value is None:
+            return False
+        if self.goal is None:
+            return True
+        return self.value >= self.goal if self.direction == ">=" else self.value <= self.goal
+
+    def to_json(self) -> dict[str, Any]:
+        """The figure as `gex bench --json` prints it."""
+        return {
+            "id": self.id,
+            "value": self.value,
+            "unit": self.unit,
+            "reference": self.reference,
+            "goal": self.goal,
+            "meets": self.meets,
+            "own": self.own,
+        }
+
+
+def ratio(
+    figure_id: str, *, own: float, name: str, reference: float | None, unit: str, goal: float | None
+) -> Figure:
+    """A figure that is our rate divided by a reference's rate of the same run."""
+    if reference is None:
+        return Figure(figure_id, None, "ratio", None, goal, own=own)
+    beside = {"name": name, "value": reference, "unit": unit}
+    return Figure(figure_id, own / reference, "ratio", beside, goal, own=own)
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long one call takes [s]."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def interleaved(actions: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Median seconds of each action; the actions take turns, so that noise hits all alike."""
+    for action in actions.values():
+        action()
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            times[name].append(seconds_of(action))
+    return {name: statistics.median(values) for name, values in times.items()}
