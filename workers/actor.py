@@ -215,9 +215,13 @@ class Actor:
 
         :returns: whether nothing of it is left.
         """
-        group, consumer, limit = self._handler.group, self._consumer, self._policy.batch
+        group, consumer = self._handler.group, self._consumer
         while not self._stop.is_set():
-            entries = self._streams.own_pending(group, consumer, stream, count=limit)
+            tried = self._streams.oldest_deliveries(group, consumer, stream)
+            alone = tried > self._policy.max_deliveries  # it may be what killed its readers
+            entries = self._streams.own_pending(
+                group, consumer, stream, count=1 if alone else self._policy.batch
+            )
             if not entries:
                 return True
             survivors = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 TickRequest = Callable[[str, int], None]
 """Ask for the level of (symbol, market time [us])."""
+Sleep = Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,14 @@ class Ingestor:
     """Produces one symbol from one feed."""
 
     def __init__(
-        self, client: Client, symbol: str, feed: Feed, pace: Pace, request_tick: TickRequest
+        self,
+        client: Client,
+        symbol: str,
+        feed: Feed,
+        pace: Pace,
+        request_tick: TickRequest,
+        *,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._client = client
         self._cache = Cache(client)
@@ -59,6 +67,7 @@ class Ingestor:
         self._feed = feed
         self._pace = pace
         self._request_tick = request_tick
+        self._sleep = sleep
         self._stop = asyncio.Event()
         self._last_ids: dict[str, str] = {}
         self.batches = 0
@@ -155,6 +164,7 @@ class Ingestor:
                     {getter, reader, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
                 )
                 if reader.done() and reader.exception():
+                    batcher.add(_in_hand(getter, queue))
                     await self._append(producer, batcher.flush())
                     reader.result()
                 if stopped.done():
@@ -295,7 +305,7 @@ class Ingestor:
                 if self._stop.is_set():
                     raise
                 delay = random.uniform(0, min(5.0, 0.1 * 2 ** min(attempt, 10)))  # noqa: S311
-                await asyncio.sleep(delay)
+                await self._sleep(delay)
 
 
 async def _with_last(

@@ -114,6 +114,12 @@ class Streams:
             rows: Any = self.client.xpending_range(stream, group, entry_id, entry_id, 1)
         return int(rows[0]["times_delivered"]) if rows else 0
 
+    def oldest_deliveries(self, group: str, consumer: str, stream: str) -> int:
+        """How often a consumer's oldest pending entry was delivered; 0 without one."""
+        with bus_errors():
+            rows: Any = self.client.xpending_range(stream, group, "-", "+", 1, consumer)
+        return int(rows[0]["times_delivered"]) if rows else 0
+
     def acknowledge(self, group: str, stream: str, ids: list[str], counts: dict[str, int]) -> None:
         """Acknowledge entries and add to the symbol's counters in one transaction."""
         with bus_errors(), self.client.pipeline(transaction=True) as pipe:

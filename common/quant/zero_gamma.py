@@ -21,6 +21,8 @@ NOISE_WINDOW = 0.01
 """A sign change counts only if the curve is visible within this share of spot around it ..."""
 NOISE_SHARE = 1e-4
 """... that is, reaches this share of the curve's largest value."""
+PEAK_STEPS = 4.0
+"""A gamma peak with a deviation below this many grid steps gets a grid point of its own."""
 ROOT_TOLERANCE = 1e-10
 """Roots are bracketed to this share of spot, far below a cent."""
 _CHUNK = 250_000
@@ -87,15 +89,16 @@ def net_gex(*, book: Book, spots: FloatArray) -> FloatArray:
 def curve(*, book: Book, spot: float, width: float, points: int) -> Curve:
     """The curve over ``spot · (1 ± width)``.
 
-    The even grid is joined by the spots at which a strike is at the money: in the last
-    minutes of a day gamma stands in peaks there that are narrower than any even step.
+    The even grid is joined by the spots at which a strike is at the money wherever gamma
+    stands in a peak of few even steps there, as it does in the last hours of a day.
 
     :param spot: S [$]. :param width: [1]. :param points: of the even grid.
     """
     low, high = spot * (1.0 - width), spot * (1.0 + width)
-    peaks = book.strikes / book.bases
-    peaks = peaks[(peaks > low) & (peaks < high)]
-    spots = np.unique(np.concatenate([np.linspace(low, high, points), peaks]))
+    even = np.linspace(low, high, points)
+    narrow = book.sigmas * np.sqrt(book.years) * spot < PEAK_STEPS * (even[1] - even[0])
+    peaks = (book.strikes / book.bases)[narrow]
+    spots = np.unique(np.concatenate([even, peaks[(peaks > low) & (peaks < high)]]))
     return Curve(spots, net_gex(book=book, spots=spots))
 
 

@@ -18,11 +18,13 @@ from fakeredis import FakeRedis
 
 from common.bus import keys
 from common.bus.codec import Batch, BatchHeader
-from common.bus.streams import Entry, Producer
+from common.bus.leases import Leases
+from common.bus.streams import Entry, Producer, Streams
 from common.clock import SECOND, session_hours
 from common.models import QUOTE, SPOT, Expiry, Rows, Session, contract_keys
 from common.settings import QuantParameters
-from workers.actor import Outcome
+from workers.actor import Actor, Outcome, Policy
+from workers.greeks import GreeksHandler
 
 DAY = date(2026, 8, 19)
 OPEN, CLOSE = session_hours(DAY)
@@ -211,3 +213,29 @@ class Recorder:
     def close(self) -> None:
         """Remember the last act."""
         self.closed = True
+
+
+LONG, LAPSED = 600_000, -1000
+"""Lengths of leases [ms]; one of negative length has run out when it is taken."""
+
+
+class Worker:
+    """A Greeks worker of which single steps can be taken."""
+
+    def __init__(self, client: FakeRedis, name: str = "greeks-0", *, lease: int = LONG) -> None:
+        self.name, self.streams = name, Streams(client)
+        self.leases = Leases(client, name=name, token=f"{name}-1", milliseconds=lease)
+        self.handler = GreeksHandler(client, self.leases, PARAMETERS)
+        policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
+        self.actor = Actor(self.streams, self.handler, name, policy, monotonic=Clock())
+
+    def take(self) -> list[Entry]:
+        """Take the leases and what is new, without handling it."""
+        self.handler.streams()
+        found = self.streams.read(keys.GREEKS_GROUP, self.name, [STREAM], count=100, block_ms=1)
+        return [entry for _, entries in found for entry in entries]
+
+    def work(self) -> None:
+        """Step until there is nothing new."""
+        while self.actor.step():
+            pass

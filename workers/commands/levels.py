@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from common.bus.cache import Cache
 from common.errors import ServiceError
@@ -18,6 +19,8 @@ from common.models import JsonDict
 from workers.commands.display import age_seconds, money, number, panel, shown_state
 from workers.context import Context, console, print_json
 
+_BARS_WIDTH, _CURVE_WIDTH = 0.02, 0.03
+"""How far from spot the plots reach, as a share of it."""
 Symbol = Annotated[str, typer.Argument(help="The underlying, e.g. SPY.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -53,8 +56,8 @@ def profile(symbol: Symbol = "SPY", json: Json = False) -> None:
     if json:
         print_json(found)
         return
-    console.print(_strike_table(found))
-    _plot(found)
+    console.print(strike_table(found))
+    console.print(plots(found, min(console.width, 110)))
 
 
 def _latest(cache: Cache, symbol: str) -> JsonDict:
@@ -99,7 +102,7 @@ def _watch(cache: Cache, symbol: str, tick_seconds: float, *, json: bool) -> Non
         return
 
 
-def _strike_table(found: JsonDict, rows: int = 30) -> Table:
+def strike_table(found: JsonDict, rows: int = 30) -> Table:
     """The strikes nearest spot."""
     spot, marks = found["spot"], _marks(found)
     table = Table(title=f"{found['symbol']} {found['as_of']}  {found['state']}  $ per 1 % move")
@@ -128,31 +131,40 @@ def _marks(found: JsonDict) -> dict[float, str]:
     return marks
 
 
-def _plot(found: JsonDict) -> None:
-    """Bars by strike and the curve over spot, as wide as the terminal."""
-    import plotext  # noqa: PLC0415  only where it is drawn
-
-    plot: Any = plotext
+def plots(found: JsonDict, width: int) -> Text:
+    """Bars by strike and the curve over spot, ``width`` columns wide."""
     spot = found["spot"]
-    near = [row for row in found["strikes"] if abs(row["strike"] / spot - 1) <= 0.025]
-    plot.clear_figure()
-    plot.plot_size(min(console.width, 110), 18)
-    plot.title(f"{found['symbol']} net GEX by strike [$ m per 1 %]")
-    plot.bar([row["strike"] for row in near], [row["net_gex"] / 1e6 for row in near])
-    plot.vline(spot)
-    plot.show()
+    near = [row for row in found["strikes"] if abs(row["strike"] / spot - 1) <= _BARS_WIDTH]
+    plot = _new_plot("net GEX by strike [$ m per 1 %]", width, 16)
+    plot.bar(
+        [row["strike"] for row in near],
+        [row["net_gex"] / 1e6 for row in near],
+        color=["green" if row["net_gex"] >= 0 else "red" for row in near],
+    )
+    plot.vline(spot, "cyan")
+    bars = plot.build()
     curve = found["curve"]
     points = [
         (x, y / 1e6)
         for x, y in zip(curve["spots"], curve["net_gex"], strict=True)
-        if abs(x / spot - 1) <= 0.04
+        if abs(x / spot - 1) <= _CURVE_WIDTH
     ]
+    plot = _new_plot("net GEX if spot moved [$ m per 1 %]; spot, zero gamma", width, 14)
+    plot.plot([x for x, _ in points], [y for _, y in points], color="yellow")
+    plot.hline(0, "gray")
+    plot.vline(spot, "cyan")
+    flip = found["zero_gamma"]
+    if flip is not None and abs(flip / spot - 1) <= _CURVE_WIDTH:
+        plot.vline(flip, "magenta")
+    return Text.from_ansi(bars + "\n" + plot.build())
+
+
+def _new_plot(title: str, width: int, height: int) -> Any:
+    import plotext  # noqa: PLC0415  only where it is drawn
+
+    plot: Any = plotext
     plot.clear_figure()
-    plot.plot_size(min(console.width, 110), 16)
-    plot.title("net GEX if spot moved [$ m per 1 %]; lines: spot, zero gamma")
-    plot.plot([x for x, _ in points], [y for _, y in points])
-    plot.hline(0)
-    plot.vline(spot)
-    if found["zero_gamma"] is not None and abs(found["zero_gamma"] / spot - 1) <= 0.04:
-        plot.vline(found["zero_gamma"])
-    plot.show()
+    plot.theme("clear")
+    plot.plot_size(width, height)
+    plot.title(title)
+    return plot

@@ -12,7 +12,6 @@ import pytest
 from fakes import NOON, SESSION, make_batch, make_quotes, make_spots
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from common.bus.codec import Batch, BatchHeader, Result, ResultHeader, StateBlob
 from common.errors import MalformedEntryError

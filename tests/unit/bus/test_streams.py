@@ -43,6 +43,17 @@ def read_and_acknowledge(streams: Streams, group: str, count: int = 100) -> None
     streams.acknowledge(group, STREAM, ids, {})
 
 
+def fill(client: fakeredis.FakeRedis, streams: Streams, count: int) -> list[str]:
+    """A registered stream with many entries, as trimming drops whole blocks of them."""
+    streams.register(STREAM)
+    return [client.xadd(STREAM, {"n": n}).decode() for n in range(count)]
+
+
+def kept(client: fakeredis.FakeRedis) -> list[str]:
+    """Ids that are still in the stream."""
+    return [entry_id.decode() for entry_id, _ in client.xrange(STREAM)]
+
+
 # --- groups ----------------------------------------------------------------------------------
 
 
@@ -74,12 +85,13 @@ def test_a_quotes_stream_has_two_groups_and_any_other_one(
 ) -> None:
     for stream in (STREAM, keys.greeks("SPY"), keys.level_stream("SPY")):
         streams.register(stream)
-    names = {stream: {group.name for group in streams.groups(stream)} for stream in client.keys()}  # noqa: SIM118
-    del names[keys.STREAMS.encode()]
+    names = {
+        stream: {group.name for group in streams.groups(stream)} for stream in streams.registered()
+    }
     assert names == {
-        STREAM.encode(): {GREEKS, STORE},
-        keys.greeks("SPY").encode(): {STORE},
-        keys.level_stream("SPY").encode(): {STORE},
+        STREAM: {GREEKS, STORE},
+        keys.greeks("SPY"): {STORE},
+        keys.level_stream("SPY"): {STORE},
     }
 
 
@@ -175,20 +187,20 @@ def test_a_dead_letter_keeps_the_original_with_reason_and_traceback(
 def test_nothing_is_trimmed_that_the_slowest_group_has_not_read(
     client: fakeredis.FakeRedis, streams: Streams
 ) -> None:
-    ids = append(client, *(make_batch(n) for n in range(1, 11)))
-    read_and_acknowledge(streams, GREEKS)
-    read_and_acknowledge(streams, STORE, 4)
-    streams.trim(STREAM, keep_after_ms=FAR_FUTURE)
-    assert [i.decode() for i, _ in client.xrange(STREAM)] == ids[3:]
+    ids = fill(client, streams, 500)
+    read_and_acknowledge(streams, GREEKS, 500)
+    read_and_acknowledge(streams, STORE, 250)
+    assert 0 < streams.trim(STREAM, keep_after_ms=FAR_FUTURE) < 250
+    assert kept(client)[-251:] == ids[249:]
 
 
 def test_nothing_is_trimmed_that_is_pending(client: fakeredis.FakeRedis, streams: Streams) -> None:
-    ids = append(client, *(make_batch(n) for n in range(1, 11)))
-    read_and_acknowledge(streams, GREEKS)
-    late = read(streams, STORE)
-    streams.acknowledge(STORE, STREAM, [i for i in late if i != ids[5]], {})
-    streams.trim(STREAM, keep_after_ms=FAR_FUTURE)
-    assert [i.decode() for i, _ in client.xrange(STREAM)] == ids[5:]
+    ids = fill(client, streams, 500)
+    read_and_acknowledge(streams, GREEKS, 500)
+    delivered = read(streams, STORE, 500)
+    streams.acknowledge(STORE, STREAM, [i for i in delivered if i != ids[250]], {})
+    assert 0 < streams.trim(STREAM, keep_after_ms=FAR_FUTURE) <= 250
+    assert kept(client)[-250:] == ids[250:]
 
 
 def test_nothing_is_trimmed_before_every_group_has_begun(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import mpmath as mp
 import numpy as np
 import pytest
+
 from common.quant.blackscholes import greeks, log_moneyness, normalised_value, price
 
 YEAR = 365.0 * 86400.0
 GREEKS = "delta gamma theta vega rho vanna charm vomma speed zomma color".split()
 
 
-def exact_price(S, K, T, s, r, q, put):
+def exact_price(S, K, T, s, *, r, q, put):
     """Black-Scholes-Merton in mpmath numbers."""
     v = s * mp.sqrt(T)
     d1 = (mp.log(S / K) + (r - q) * T) / v + v / 2
@@ -53,7 +54,9 @@ def test_price_agrees_with_mpmath(seconds, sigma):
     )
     with mp.workdps(60):
         for value, K, put in zip(found, strikes, puts, strict=True):
-            exact = exact_price(mp.mpf(forward), mp.mpf(K), mp.mpf(years), mp.mpf(sigma), 0, 0, put)
+            exact = exact_price(
+                mp.mpf(forward), mp.mpf(K), mp.mpf(years), mp.mpf(sigma), r=0, q=0, put=put
+            )
             depth = 1.0 + (np.log(K / forward) / v) ** 2
             assert abs(float(value / exact - 1)) < 2e-15 * depth
 
@@ -69,7 +72,7 @@ def test_greeks_agree_with_high_precision_differences(seconds, strike, put):
         point = [mp.mpf(S), mp.mpf(T), mp.mpf(s), mp.mpf(r)]
 
         def value(S, T, s, r):
-            return exact_price(S, mp.mpf(strike), T, s, r, mp.mpf(0.04) - b, put)
+            return exact_price(S, mp.mpf(strike), T, s, r=r, q=mp.mpf(0.04) - b, put=put)
 
         def slope(*orders):
             return mp.diff(value, tuple(point), orders, h=mp.mpf(10) ** -9 * T)

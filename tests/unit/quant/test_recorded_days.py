@@ -16,6 +16,7 @@ from common.feeds.files import load_snapshot
 from common.feeds.recording import read_recording
 from common.feeds.source import read_source
 from common.levels import check_invariants, evaluate
+from common.quant.blackscholes import greeks
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 from common.settings import QuantParameters
 
@@ -41,7 +42,7 @@ class Compared:
 
 
 def compare(snapshot):
-    shards, levels = evaluated(snapshot)
+    levels = evaluated(snapshot)
     board, vendor, quotes = levels.board, snapshot.vendor, snapshot.quotes
     delta = np.abs(vendor["delta"])
     two_sided = (quotes["bid"] > 0) & (quotes["ask"] > quotes["bid"])
@@ -63,8 +64,6 @@ def compare(snapshot):
 
 def vendor_inconsistency(snapshot, board, rows, weights):
     """How far the vendor's gamma column is from its IV column, T counted to 16:30 as it does."""
-    from common.quant.blackscholes import greeks
-
     sigmas = np.where(snapshot.vendor["iv"] > 0, snapshot.vendor["iv"], np.nan)
     gammas = greeks(
         spots=snapshot.spot,
@@ -87,7 +86,7 @@ def evaluated(snapshot, source="own"):
         solution = solve(quotes=quotes, expiry=expiry, parameters=PARAMETERS)
         vendor = {name: column[rows] for name, column in snapshot.vendor.items()}
         shards.append(ShardState(expiry, quotes, solution, vendor))
-    return shards, evaluate(
+    return evaluate(
         symbol=snapshot.symbol,
         shards=shards,
         spot=snapshot.spot,
@@ -158,18 +157,18 @@ def chain(market_data, name, at=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "at", "call", "put", "net"),
+    ("name", "at", "reference"),
     [
-        ("spy_cboe_2022-07-12_1857et", None, 5.6992, 11.8189, -6.1197),
-        ("spy_cboe_2022-04-03_flat_noquotes", "2022-04-03T20:00", 10.8732, 14.5687, -3.6954),
-        ("iwm_cboe_2025-06-06_close", None, 2.7193, 3.2325, -0.5132),
-        # Before the same-day expiry settled, as the reference counts it.
-        ("rut_cboe_2025-06-04_2344et", None, 2.1497, 2.2869, -0.1373),
+        ("spy_cboe_2022-07-12_1857et", None, (5.6992, 11.8189, -6.1197)),
+        ("spy_cboe_2022-04-03_flat_noquotes", "2022-04-03T20:00", (10.8732, 14.5687, -3.6954)),
+        ("iwm_cboe_2025-06-06_close", None, (2.7193, 3.2325, -0.5132)),
+        ("rut_cboe_2025-06-04_2344et", None, (2.1497, 2.2869, -0.1373)),
     ],
 )
-def test_vendor_totals(market_data, name, at, call, put, net):
+def test_vendor_totals(market_data, name, at, reference):
+    call, put, net = reference
     snapshot = chain(market_data, name, at)
-    _, levels = evaluated(snapshot, "vendor")
+    levels = evaluated(snapshot, "vendor")
     board = levels.board
     gex = board.open_interests * board.greeks.gamma * snapshot.spot**2  # m · 0.01 = 1
     totals = [np.nansum(gex[~board.puts]) / 1e9, np.nansum(gex[board.puts]) / 1e9]
@@ -186,18 +185,19 @@ def test_vendor_totals(market_data, name, at, call, put, net):
 
 
 def test_iwm_strikes_equal_the_external_reference_exactly(market_data):
-    _, levels = evaluated(chain(market_data, "iwm_cboe_2025-06-06_close"), "vendor")
+    levels = evaluated(chain(market_data, "iwm_cboe_2025-06-06_close"), "vendor")
     path = market_data / "cboe_json" / "iwm_cboe_2025-06-06_close.gex_reference.json.gz"
     with gzip.open(path) as lines:
         reference = orjson.loads(lines.read())["expiryData"]["all"]
     table = levels.strikes
-    ours = {
-        strike: (call, put)
-        for strike, call, put in zip(
-            table.strikes, table.call_gex / 1e9, table.put_gex / 1e9, strict=True
-        )
-    }
-    assert len(reference["strikeData"]) > 100
+    halves = set(table.strikes[table.strikes % 1 != 0].tolist())
+    assert halves == {192.5, 197.5, 202.5, 207.5, 212.5, 217.5, 222.5}
+    ours = {}
+    for strike, call, put in zip(table.strikes, table.call_gex, table.put_gex, strict=True):
+        at = float(np.floor(strike))  # the reference cuts 192.5 down to 192
+        calls, puts = ours.get(at, (0.0, 0.0))
+        ours[at] = (calls + call / 1e9, puts + put / 1e9)
+    assert ours.keys() == {row["strike"] for row in reference["strikeData"]}
     for row in reference["strikeData"]:
         gamma = row["gamma"]
         expected = (gamma["callExposure"], gamma["putExposure"])
@@ -206,7 +206,7 @@ def test_iwm_strikes_equal_the_external_reference_exactly(market_data):
 
 
 def test_iwm_zero_gamma_by_our_own_greeks(market_data):
-    _, levels = evaluated(chain(market_data, "iwm_cboe_2025-06-06_close"))
+    levels = evaluated(chain(market_data, "iwm_cboe_2025-06-06_close"))
     assert 212.5 < levels.zero_gamma < 214.0
     assert check_invariants(levels) == []
 
@@ -214,7 +214,7 @@ def test_iwm_zero_gamma_by_our_own_greeks(market_data):
 @pytest.mark.parametrize("source", ["own", "vendor"])
 def test_a_file_without_quotes(market_data, source):
     snapshot = chain(market_data, "spy_cboe_2022-04-03_flat_noquotes", "2022-04-03T20:00")
-    document = evaluated(snapshot, source)[1].to_json()
+    document = evaluated(snapshot, source).to_json()
     if source == "own":
         assert document["levels"]["net_gex"] is None
         assert document["quality"]["with_iv"] == 0

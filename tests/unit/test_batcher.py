@@ -1,0 +1,229 @@
+"""The batcher: numbers, latches, stamps and cuts; every update ends in exactly one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import NOON, OTHER, SHARD, TODAY, TOMORROW, make_session
+
+from common.batcher import Batcher
+from common.bus.codec import Batch
+from common.models import (
+    FLAG_WITHDRAWN,
+    Expiry,
+    QuoteUpdate,
+    Right,
+    SnapshotEnd,
+    SpotUpdate,
+    contract_keys,
+)
+
+
+def batcher(*, flush_rows: int = 500, **session: Any) -> Batcher:
+    """A batcher of a session that closes every batch at noon."""
+    return Batcher(make_session(**session), flush_rows, clock=lambda: NOON)
+
+
+def quote(
+    strike: float = 640.0, right: Right = "C", expiry: Expiry = TODAY, **fields: Any
+) -> QuoteUpdate:
+    """A quote of one contract."""
+    return QuoteUpdate(expiry, strike, right, NOON, **fields)
+
+
+def flushed(given: Batcher, *updates: Any) -> dict[str, Batch]:
+    """What becomes of updates, by shard, where each shard has one batch."""
+    given.add(updates)
+    batches = given.flush()
+    assert len({shard for shard, _ in batches}) == len(batches)
+    return dict(batches)
+
+
+# --- numbers ---------------------------------------------------------------------------------
+
+
+def test_live_events_are_numbered_by_run_and_arrival() -> None:
+    batch = flushed(
+        batcher(epoch=3), quote(640.0), SpotUpdate(NOON, 640.0), quote(641.0), quote(642.0)
+    )[SHARD]
+    assert batch.quotes["seq"].tolist() == [(3 << 32) + n for n in (1, 3, 4)]
+    assert batch.spots["seq"].tolist() == [(3 << 32) + 2]
+
+
+def test_a_later_run_is_later_in_order_however_long_the_first_one_was() -> None:
+    early, late = batcher(epoch=1), batcher(epoch=2)
+    for _ in range(3):
+        first = flushed(early, *[quote()] * 400)[SHARD]
+    second = flushed(late, quote())[SHARD]
+    assert first.quotes["seq"].max() < second.quotes["seq"].min()
+
+
+def test_a_source_that_numbers_its_events_is_believed() -> None:
+    batch = flushed(batcher(), SpotUpdate(NOON, 640.0, seq=0), quote(seq=17), quote(seq=5))[SHARD]
+    assert batch.quotes["seq"].tolist() == [17, 5]
+    assert batch.spots["seq"].tolist() == [0]
+
+
+def test_batches_are_numbered_from_one_in_each_shard() -> None:
+    given = batcher()
+    numbers: dict[str, list[int]] = {SHARD: [], OTHER: []}
+    for updates in ([quote()], [quote(), quote(expiry=TOMORROW)], [quote(expiry=TOMORROW)]):
+        given.add(updates)
+        for shard, batch in given.flush():
+            numbers[shard].append(batch.header.batch)
+    assert numbers == {SHARD: [1, 2], OTHER: [1, 2]}
+
+
+# --- what a row holds ------------------------------------------------------------------------
+
+
+def test_a_quote_becomes_a_row_of_its_shard() -> None:
+    update = quote(
+        652.5,
+        "P",
+        bid=1.25,
+        ask=1.5,
+        last=1.4,
+        bid_size=3,
+        ask_size=4,
+        volume=50,
+        open_interest=70,
+    )
+    (row,) = flushed(batcher(), update)[SHARD].quotes
+    assert row["key"] == contract_keys(strikes=652.5, puts=True)
+    assert (row["time"], row["flags"]) == (NOON, 0)
+    assert [row[name] for name in ("bid", "ask", "last")] == [1.25, 1.5, 1.4]
+    counts = [row[n] for n in ("bid_size", "ask_size", "volume", "open_interest")]
+    assert counts == [3, 4, 50, 70]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_header_says_where_a_batch_comes_from(*, resume: bool) -> None:
+    header = flushed(batcher(epoch=4, resume=resume), quote(), quote())[SHARD].header
+    assert (header.session, header.epoch, header.received_us) == (
+        "SPY:2026-08-19:simulator:1",
+        4,
+        NOON,
+    )
+    assert (header.quotes, header.spots, header.reset) == (2, 0, not resume)
+
+
+def test_a_withdrawn_contract_is_flagged_and_comes_back() -> None:
+    rows = flushed(batcher(), quote(withdrawn=True), quote())[SHARD].quotes
+    assert rows["flags"].tolist() == [FLAG_WITHDRAWN, 0]
+
+
+def test_a_quote_bears_the_price_of_the_underlying_it_was_taken_at() -> None:
+    rows = flushed(
+        batcher(), quote(), SpotUpdate(NOON, 640.0), quote(), SpotUpdate(NOON, 641.0), quote()
+    )[SHARD].quotes
+    assert np.isnan(rows["spot"][0])
+    assert rows["spot"][1:].tolist() == [640.0, 641.0]
+
+
+# --- latches ---------------------------------------------------------------------------------
+
+
+def volumes_and_interests(*updates: QuoteUpdate) -> list[tuple[int, int]]:
+    """(volume, open interest) of each row, flushed one by one."""
+    given, found = batcher(), []
+    for update in updates:
+        (batch,) = flushed(given, update).values()
+        found.append((int(batch.quotes["volume"][0]), int(batch.quotes["open_interest"][0])))
+    return found
+
+
+def test_volume_never_falls_within_a_session() -> None:
+    rows = volumes_and_interests(
+        quote(volume=10), quote(volume=0), quote(volume=-1), quote(volume=12), quote(volume=11)
+    )
+    assert [volume for volume, _ in rows] == [10, 10, 10, 12, 12]
+
+
+def test_open_interest_is_set_once_within_a_session() -> None:
+    rows = volumes_and_interests(
+        quote(open_interest=-1),
+        quote(open_interest=0),
+        quote(open_interest=-1),  # what was known to be zero is not unknown again
+        quote(open_interest=500),
+        quote(open_interest=0),
+        quote(open_interest=900),
+    )
+    assert [interest for _, interest in rows] == [-1, 0, 0, 500, 500, 500]
+
+
+def test_latches_belong_to_one_contract() -> None:
+    rows = volumes_and_interests(
+        quote(640.0, "C", volume=10, open_interest=5),
+        quote(640.0, "P", volume=1, open_interest=2),
+        quote(641.0, "C", volume=3),
+        quote(640.0, "C", TOMORROW, volume=4, open_interest=6),
+    )
+    assert rows == [(10, 5), (1, 2), (3, -1), (4, 6)]
+
+
+# --- prices of the underlying ----------------------------------------------------------------
+
+
+def test_a_price_goes_to_every_shard() -> None:
+    given = batcher()
+    flushed(given, quote(), quote(expiry=TOMORROW))
+    batches = flushed(given, SpotUpdate(NOON, 640.0), SpotUpdate(NOON, 641.0))
+    for shard in (SHARD, OTHER):
+        assert batches[shard].spots["price"].tolist() == [640.0, 641.0]
+        assert len(batches[shard].quotes) == 0
+
+
+def test_a_new_shard_learns_the_last_price() -> None:
+    given = batcher()
+    flushed(given, quote(), SpotUpdate(NOON, 640.0), SpotUpdate(NOON, 641.0))
+    spots = flushed(given, quote(expiry=TOMORROW))[OTHER].spots
+    assert spots["price"].tolist() == [641.0]
+
+
+def test_a_price_before_any_contract_waits_for_one() -> None:
+    given = batcher()
+    given.add([SpotUpdate(NOON, 640.0)])
+    assert given.flush() == []
+    assert flushed(given, quote())[SHARD].spots["price"].tolist() == [640.0]
+
+
+def test_a_price_is_appended_once() -> None:
+    given = batcher()
+    flushed(given, SpotUpdate(NOON, 640.0), quote())
+    assert len(flushed(given, quote())[SHARD].spots) == 0
+
+
+# --- cuts ------------------------------------------------------------------------------------
+
+
+def test_batches_are_cut_at_the_bound_and_lose_nothing() -> None:
+    given = batcher(flush_rows=4)
+    given.add([SpotUpdate(NOON, 640.0), *(quote(600.0 + n) for n in range(10))])
+    batches = [batch for _, batch in given.flush()]
+    assert [len(batch.quotes) for batch in batches] == [4, 4, 2]
+    assert [len(batch.spots) for batch in batches] == [1, 0, 0]
+    assert [batch.header.batch for batch in batches] == [1, 2, 3]
+    rows = np.concatenate([batch.quotes for batch in batches])
+    assert (np.diff(rows["seq"]) > 0).all()
+
+
+def test_it_is_full_when_it_holds_as_many_quotes_as_a_flush_takes() -> None:
+    given = batcher(flush_rows=3)
+    given.add([quote(), quote(), SpotUpdate(NOON, 640.0), SnapshotEnd(NOON)])
+    assert not given.full
+    given.add([quote(expiry=TOMORROW)])
+    assert given.full
+    given.flush()
+    assert (given.full, given.rows) == (False, 0)
+
+
+def test_nothing_new_is_no_batch() -> None:
+    given = batcher()
+    assert given.flush() == []
+    flushed(given, quote())
+    assert given.flush() == []
+    given.add([SnapshotEnd(NOON)])
+    assert given.flush() == []

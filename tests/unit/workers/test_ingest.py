@@ -1,0 +1,418 @@
+"""The ingestor: a feed onto the streams, once each; a replay's levels in order, none too early."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import fakeredis
+import pytest
+from fakes import (
+    NOON,
+    OTHER,
+    PARAMETERS,
+    SESSION,
+    SHARD,
+    STREAM,
+    TODAY,
+    TOMORROW,
+    LossyRedis,
+    Worker,
+    make_session,
+)
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.codec import Batch
+from common.clock import SECOND
+from common.errors import FeedError, FencedError
+from common.models import Expiry, QuoteUpdate, Session, SnapshotEnd, SpotUpdate, Update
+from common.tick import TickPolicy, publish_tick
+from workers.ingest import Ingestor, Pace
+
+NEVER = Pace(flush_seconds=3600.0, flush_rows=100_000)
+AT_ONCE = Pace(flush_seconds=0.0)
+REPLAY = {"feed": "recording", "replay": True, "resume": False}
+Frames = list[list[Update]]
+
+
+class PumpedRedis(LossyRedis):
+    """A Redis where waiting for news is the moment in which the workers work."""
+
+    pump: Callable[[], None] = staticmethod(lambda: None)
+
+    def xread(self, streams: Any, count: Any = None, block: Any = None) -> Any:
+        """What is new once the workers have worked; nobody ever waits."""
+        self.pump()
+        return super().xread(streams, count=count)
+
+
+@dataclass
+class FakeFeed:
+    """Sessions that were thought up, one after the other."""
+
+    plan: list[FakeSession]
+
+    async def sessions(self) -> AsyncIterator[FakeSession]:
+        """All of them."""
+        for session in self.plan:
+            yield session
+
+
+@dataclass
+class FakeSession:
+    """The frames of a session; between them, and at their end, something may happen."""
+
+    frames_: Frames
+    session: Session = field(default_factory=lambda: make_session(epoch=0))
+    before: Callable[[int], None] = lambda number: None
+    at_end: Callable[[], None] | None = None
+    """Called when all frames were given; the source then stays silent until it is left."""
+
+    async def frames(self) -> AsyncIterator[list[Update]]:
+        """The frames."""
+        for number, frame in enumerate(self.frames_):
+            self.before(number)
+            yield frame
+        if self.at_end is not None:
+            self.at_end()
+            await asyncio.Event().wait()
+
+
+def frame(
+    seconds: float = 0.0, *strikes: float, expiry: Expiry = TODAY, end: bool = False
+) -> list[Update]:
+    """What arrives together some time after noon."""
+    at = NOON + round(seconds * SECOND)
+    quotes = [
+        QuoteUpdate(expiry, strike, "C", at, bid=1.0, ask=1.1, open_interest=5)
+        for strike in strikes or (640.0,)
+    ]
+    return [SpotUpdate(at, 640.0), *quotes, *([SnapshotEnd(at)] if end else [])]
+
+
+class Stage:
+    """A Redis, the workers behind it, and an ingestor in front of it."""
+
+    def __init__(self, *, pace: Pace = AT_ONCE) -> None:
+        self.server = fakeredis.FakeServer()
+        self.client = PumpedRedis(server=self.server)
+        self.there = fakeredis.FakeRedis(server=self.server)  # the workers' own connection
+        self.cache = Cache(self.there)
+        self.worker = Worker(self.there)
+        self.client.pump = self.worker.work  # type: ignore[method-assign]
+        self.pace = pace
+        self.asked: list[tuple[float, bool, bool]] = []
+        """(seconds after noon, whether the session had ended, whether all was merged)."""
+        self.delays: list[float] = []
+
+    def ingestor(self, *plan: FakeSession) -> Ingestor:
+        """An ingestor that plays a plan."""
+        self.playing = Ingestor(
+            self.client, "SPY", FakeFeed(list(plan)), self.pace, self.tick, sleep=self.sleep
+        )
+        return self.playing
+
+    def play(self, *plan: FakeSession) -> None:
+        """Play a plan to its end."""
+        asyncio.run(self.ingestor(*plan).run())
+
+    def stop(self) -> None:
+        """Tell the ingestor that plays to stop."""
+        self.playing.stop()
+
+    async def sleep(self, seconds: float) -> None:
+        """No time passes."""
+        self.delays.append(seconds)
+
+    def tick(self, symbol: str, at: int) -> None:
+        """What the Celery worker does when it is asked for a level."""
+        session = self.session
+        self.asked.append(((at - NOON) / SECOND, session.ended, self.merged_everything()))
+        policy = TickPolicy(PARAMETERS, SECOND, "test")
+        publish_tick(self.cache, symbol, policy, wall_us=lambda: NOON, at=at)
+
+    def merged_everything(self) -> bool:
+        """Whether the state includes the last entry of every shard."""
+        marks = self.cache.watermark("SPY")
+        last: dict[str, Any] = {
+            shard: self.there.xrevrange(keys.quotes("SPY", shard), count=1)
+            for shard in self.cache.shards("SPY")
+        }
+        return marks == {shard: rows[0][0].decode() for shard, rows in last.items()}
+
+    @property
+    def session(self) -> Session:
+        """The present session."""
+        session = self.cache.session("SPY")
+        assert session is not None
+        return session
+
+    def appended(self, stream: str = STREAM) -> list[Batch]:
+        """Every batch of a stream."""
+        entries: Any = self.there.xrange(stream)
+        return [Batch.decode(fields) for _, fields in entries]
+
+    def quotes(self) -> int:
+        """How many quotes are on the streams of both expiries."""
+        return sum(
+            len(batch.quotes)
+            for shard in (SHARD, OTHER)
+            for batch in self.appended(keys.quotes("SPY", shard))
+        )
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A stage where everything that arrives is flushed at once."""
+    return Stage()
+
+
+# --- live ------------------------------------------------------------------------------------
+
+
+def test_what_arrives_is_on_the_streams(stage: Stage) -> None:
+    both = frame(0, 640.0, 641.0) + frame(0, 640.0, expiry=TOMORROW)
+    stage.play(FakeSession([both, frame(1, 642.0)]))
+    assert stage.quotes() == 4
+    assert stage.cache.shards("SPY") == [SHARD, OTHER]
+    assert stage.cache.counters("SPY")["quotes_appended"] == 4
+
+
+def test_a_session_gets_a_number_of_its_own(stage: Stage) -> None:
+    stage.play(FakeSession([frame()]), FakeSession([frame()]))
+    epochs = [batch.header.epoch for batch in stage.appended()]
+    assert epochs[0] < epochs[1] == stage.session.epoch
+
+
+def test_a_session_that_ends_is_marked_ended_when_all_of_it_is_merged(stage: Stage) -> None:
+    merged_when_ended: list[bool] = []
+    save = stage.client.set
+
+    def look(name: str, value: Any, **options: Any) -> Any:
+        if name == keys.session("SPY"):
+            merged_when_ended.append(stage.merged_everything())
+        return save(name, value, **options)
+
+    stage.client.set = look  # type: ignore[method-assign]
+    stage.play(FakeSession([frame(0), frame(1, 641.0)]))
+    assert stage.session.ended
+    assert merged_when_ended == [True]
+
+
+def test_a_session_ends_though_nobody_merges(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(pace=Pace(flush_seconds=0.0, patience_seconds=1.0))
+    stage.client.pump = lambda: None  # type: ignore[method-assign]
+    with caplog.at_level(logging.ERROR):
+        stage.play(FakeSession([frame()]))
+    assert stage.session.ended
+    assert "the last level may lack quotes" in caplog.text
+
+
+def test_told_to_stop_it_appends_what_is_in_hand_and_ends_no_session() -> None:
+    stage = Stage(pace=NEVER)
+    session = FakeSession([frame(n, 640.0 + n) for n in range(5)], at_end=stage.stop)
+    stage.play(session, FakeSession([frame(9)]))
+    assert stage.quotes() == 5
+    assert not stage.session.ended
+
+
+def test_a_stop_leaves_nothing_behind_that_the_feed_had_given(stage: Stage) -> None:
+    """Frames may stand in the queue when the signal comes."""
+    session = FakeSession([frame(n, 640.0 + n) for n in range(50)])
+    session.at_end = stage.stop
+    stage.play(session)
+    assert stage.quotes() == 50
+
+
+def test_a_full_batch_does_not_wait_for_the_clock() -> None:
+    stage = Stage(pace=Pace(flush_seconds=3600.0, flush_rows=2))
+    session = FakeSession([frame(0, 640.0, 641.0), frame(1, 642.0)], at_end=stage.stop)
+    stage.play(session)
+    seen = [len(batch.quotes) for batch in stage.appended()]
+    assert sum(seen) == 3
+    assert max(seen) <= 2
+
+
+def test_a_feed_that_breaks_off_loses_nothing_it_had_given() -> None:
+    stage = Stage(pace=NEVER)
+
+    def fail(number: int) -> None:
+        if number == 2:
+            raise FeedError("the stream went silent")
+
+    with pytest.raises(FeedError, match="went silent"):
+        stage.play(FakeSession([frame(0), frame(1), frame(2)], before=fail))
+    assert stage.quotes() == 2
+    assert not stage.session.ended
+
+
+def test_lost_answers_make_no_duplicates(stage: Stage) -> None:
+    def lose(number: int) -> None:
+        if number:
+            stage.client.lose_answers("EVALSHA", 3)
+
+    stage.play(FakeSession([frame(n, 640.0 + n) for n in range(4)], before=lose))
+    assert stage.quotes() == 4
+    assert stage.cache.counters("SPY")["quotes_appended"] == 4
+    assert stage.delays  # it waited before it tried again
+
+
+def test_delays_grow_and_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    lose = lambda number: stage.client.lose_answers("EVALSHA", 9)  # noqa: E731
+    stage.play(FakeSession([frame()], before=lose))
+    assert stage.delays == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0]
+
+
+def test_a_second_ingestor_ends_the_first(stage: Stage) -> None:
+    another = lambda number: stage.cache.next_epoch("SPY")  # noqa: E731
+    with pytest.raises(FencedError):
+        stage.play(FakeSession([frame(0), frame(1)], before=another))
+    assert stage.quotes() == 0
+    assert not stage.session.ended
+
+
+@pytest.mark.parametrize(
+    ("key", "resume", "kept"),
+    [(SESSION, True, True), (SESSION, False, False), ("SPY:2026-08-20:simulator:1", True, False)],
+)
+def test_only_a_session_that_goes_on_keeps_its_board(
+    stage: Stage, key: str, *, resume: bool, kept: bool
+) -> None:
+    stage.play(FakeSession([frame(expiry=TOMORROW)]))
+    later = make_session(key=key, resume=resume, epoch=0)
+    stage.play(FakeSession([frame(9)], session=later))
+    assert (OTHER in stage.cache.shards("SPY")) is kept
+    assert stage.appended()[-1].header.reset is not resume
+
+
+# --- replay ----------------------------------------------------------------------------------
+
+
+def recorded(*frames: list[Update]) -> FakeSession:
+    """A recording of these frames."""
+    return FakeSession(list(frames), session=make_session(epoch=0, **REPLAY))
+
+
+def test_a_replay_asks_at_every_snapshot_and_every_instant_of_the_grid(stage: Stage) -> None:
+    stage.play(recorded(*(frame(s, end=True) for s in (10, 35, 130, 180))))
+    assert [at for at, _, _ in stage.asked] == [10, 35, 60, 120, 130, 180]
+
+
+def test_an_instant_of_the_grid_on_a_frame_includes_that_frame(stage: Stage) -> None:
+    """Frames that are no snapshots: the level of the instant comes when it has passed."""
+    stage.play(recorded(frame(10), frame(60, 641.0), frame(130)))
+    assert [at for at, _, _ in stage.asked] == [60, 120, 130]
+    first = stage.there.xrange(keys.level_stream("SPY"), count=1)[0][1]
+    assert b'"contracts":2' in first[b"json"]
+
+
+def test_no_level_is_asked_for_before_every_shard_has_passed_the_mark(stage: Stage) -> None:
+    frames = [frame(s, end=True) + frame(s, expiry=TOMORROW, end=True) for s in (0, 60, 90, 240)]
+    stage.play(recorded(*frames))
+    assert [merged for _, _, merged in stage.asked] == [True] * 6
+
+
+def test_only_the_last_level_comes_after_the_end(stage: Stage) -> None:
+    stage.play(recorded(*(frame(s, end=True) for s in (0, 60, 120))))
+    assert [(at, ended) for at, ended, _ in stage.asked] == [(0, False), (60, False), (120, True)]
+    tick = stage.cache.tick("SPY")
+    assert tick is not None
+    assert (tick.at, tick.final) == (NOON + 120 * SECOND, True)
+    assert stage.cache.levels("SPY")["state"] == "ended"
+
+
+def test_empty_frames_end_no_replay_too_early_or_never(stage: Stage) -> None:
+    stage.play(recorded([], frame(0, end=True), [], frame(60, end=True), []))
+    assert [(at, ended) for at, ended, _ in stage.asked] == [(0, False), (60, True)]
+
+
+def test_a_lost_answer_makes_no_level_come_too_early(stage: Stage) -> None:
+    session = recorded(*(frame(s, 640.0 + s, end=True) for s in (0, 60, 120)))
+    session.before = lambda number: stage.client.lose_answers("EVALSHA")
+    stage.play(session)
+    assert [(at, merged) for at, _, merged in stage.asked] == [(0, True), (60, True), (120, True)]
+    assert stage.quotes() == 3
+
+
+@pytest.mark.parametrize("command", ["XREAD", "HGETALL", "XREVRANGE", "GET"])
+def test_a_replay_waits_out_an_outage(stage: Stage, command: str) -> None:
+    session = recorded(*(frame(s, end=True) for s in (0, 60)))
+    session.before = lambda number: stage.client.lose_answers(command, 2)
+    stage.play(session)
+    assert sorted({at for at, _, _ in stage.asked}) == [0, 60]
+    assert stage.session.ended
+
+
+def test_a_replay_twice_is_the_same_to_the_byte() -> None:
+    """But for the ids of its entries, which are those of the run."""
+    frames = [frame(s, 638.0, 640.0 + s / 60, end=True) for s in (0, 45, 60, 200)]
+    runs = []
+    for _ in range(2):
+        stage = Stage()
+        stage.play(recorded(*frames))
+        entries: Any = stage.there.xrange(keys.level_stream("SPY"))
+        runs.append([fields[b"json"].partition(b'"watermark"')[0] for _, fields in entries])
+    assert len(runs[0]) == 6
+    assert runs[0] == runs[1]
+
+
+def test_a_level_that_nobody_answers_is_asked_for_again(stage: Stage) -> None:
+    """Celery may lose a message."""
+    answer, lost = stage.tick, iter([True])
+    times: list[int] = []
+
+    def tick(symbol: str, at: int) -> None:
+        times.append(at)
+        if not next(lost, False):
+            answer(symbol, at)
+
+    stage.tick = tick  # type: ignore[method-assign]
+    stage.play(recorded(frame(0, end=True)))
+    assert times == [NOON, NOON]
+
+
+@pytest.mark.parametrize("who", ["the Greeks workers", "the Celery worker"])
+def test_a_replay_that_nobody_works_for_gives_up(who: str) -> None:
+    stage = Stage(pace=Pace(patience_seconds=2.0))
+    if who == "the Celery worker":
+        stage.tick = lambda symbol, at: None  # type: ignore[method-assign]
+    else:
+        stage.client.pump = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(FeedError, match=f"{who} did not answer for 2 s"):
+        stage.play(recorded(frame(0, end=True)))
+
+
+def test_a_replay_that_is_told_to_stop_stops_and_ends_nothing(stage: Stage) -> None:
+    answer = stage.tick
+
+    def tick(symbol: str, at: int) -> None:
+        answer(symbol, at)
+        if at > NOON:
+            stage.playing.stop()
+
+    stage.tick = tick  # type: ignore[method-assign]
+    stage.play(recorded(*(frame(s, end=True) for s in (0, 60, 120, 180))))
+    assert [at for at, _, _ in stage.asked] == [0, 60]
+    assert not stage.session.ended
+
+
+def test_a_replay_keeps_its_pace() -> None:
+    """At 60 × a minute of the market takes a second of the wall."""
+    stage = Stage(pace=Pace(speed=60.0))
+    waited: list[float] = []
+
+    async def wait_for(stopped: Any, seconds: float) -> None:
+        stopped.close()
+        waited.append(round(seconds))
+        raise TimeoutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asyncio.wait_for", wait_for)
+        stage.play(recorded(frame(0, end=True), frame(60, end=True), frame(180, end=True)))
+    assert waited == [1, 2, 3]
+    assert [at for at, _, _ in stage.asked] == [0, 60, 120, 180]

@@ -1,0 +1,272 @@
+"""The store worker: which rows an entry becomes, and which duties come with the post."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import fakeredis
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from fakes import SESSION, SHARD, STREAM, append, letters, make_batch, make_quotes, make_session
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.codec import Batch, Result, ResultHeader
+from common.bus.streams import Entry, Streams
+from common.errors import MalformedEntryError, StorageError
+from common.models import GREEKS, JsonDict, Session
+from workers.actor import Actor, Policy
+from workers.store import StoreHandler
+
+LEVEL = {"symbol": "SPY", "levels": {"net_gex": 1.0}}
+
+
+class FakeStore:
+    """A database that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.quotes: list[tuple[str, str, int]] = []
+        self.greeks: list[tuple[str, int]] = []
+        self.levels: list[tuple[int, str, JsonDict]] = []
+        self.cadences: list[float] = []
+        self.described: list[Session] = []
+        self.away = False
+        self.closed = False
+
+    def save_quotes(self, symbol: str, shard: str, batches: Sequence[Batch]) -> tuple[int, int]:
+        """Every row is new."""
+        if self.away:
+            raise StorageError("PostgreSQL: away")
+        rows = sum(len(batch.quotes) for batch in batches)
+        self.quotes.append((symbol, shard, rows))
+        return rows, 0
+
+    def save_greeks(self, symbol: str, results: Sequence[Result]) -> tuple[int, int]:
+        """One row was there before."""
+        rows = sum(len(result.rows) for result in results)
+        self.greeks.append((symbol, rows))
+        return rows, 1
+
+    def save_levels(
+        self, levels: Sequence[tuple[int, str, JsonDict]], *, strike_seconds: float
+    ) -> tuple[int, int]:
+        """Every row is new."""
+        self.levels += levels
+        self.cadences.append(strike_seconds)
+        return len(levels), 0
+
+    def describe_session(self, session: Session) -> None:
+        """What would be an UPDATE of the session's row."""
+        self.described.append(session)
+
+    def close(self) -> None:
+        """The last act."""
+        self.closed = True
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    """An empty database."""
+    return FakeStore()
+
+
+@pytest.fixture
+def handler(client: fakeredis.FakeRedis, store: FakeStore) -> StoreHandler:
+    """The handler in front of it, which keeps nothing that all have read."""
+    return StoreHandler(
+        client,
+        store,  # type: ignore[arg-type]  # the part of a Store it uses
+        strike_seconds=60.0,
+        keep_seconds=-3600.0,
+    )
+
+
+def level_entry(**changes: bytes) -> Entry:
+    """An entry of the levels stream."""
+    fields = {"at": b"17", "session": SESSION.encode(), "json": orjson.dumps(LEVEL), **changes}
+    return Entry("1-0", {name.encode(): value for name, value in fields.items()})
+
+
+def greeks_entry(rows: int) -> Entry:
+    """An entry of the Greeks stream."""
+    header = ResultHeader(
+        session=SESSION,
+        epoch=1,
+        shard=SHARD,
+        rows=rows,
+        basis=1.0,
+        forward_source="parity",
+        last_id="1-0",
+    )
+    data = np.zeros(rows, GREEKS).tobytes()
+    return Entry("1-0", {b"h": msgspec.msgpack.encode(header), b"r": data})
+
+
+def quotes_entry() -> Entry:
+    """An entry of a quotes stream."""
+    fields = make_batch(quotes=make_quotes([640.0])).encode()
+    return Entry("1-0", {name.encode(): value for name, value in fields.items()})
+
+
+# --- what entries become ---------------------------------------------------------------------
+
+
+def test_quotes_go_to_their_expiry(handler: StoreHandler, store: FakeStore) -> None:
+    outcome = handler.handle(STREAM, [quotes_entry(), quotes_entry()])
+    assert store.quotes == [("SPY", SHARD, 4)]
+    assert outcome.counts == {"quotes_stored": 4, "quotes_known": 0}
+    assert not outcome.acknowledged
+
+
+def test_greeks_are_counted_new_and_known(handler: StoreHandler, store: FakeStore) -> None:
+    outcome = handler.handle(keys.greeks("SPY"), [greeks_entry(3)])
+    assert store.greeks == [("SPY", 3)]
+    assert outcome.counts == {"greeks_stored": 3, "greeks_known": 1}
+
+
+def test_levels_come_with_their_instant_and_session(
+    handler: StoreHandler, store: FakeStore
+) -> None:
+    outcome = handler.handle(keys.level_stream("SPY"), [level_entry()])
+    assert store.levels == [(17, SESSION, LEVEL)]
+    assert store.cadences == [60.0]
+    assert outcome.counts == {"levels_stored": 1, "levels_known": 0}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"at": b"noon"},
+        {"at": b"\xff"},
+        {"session": b"\xff\xfe"},
+        {"json": b"{"},
+        {"json": b""},
+        {"json": b"[]"},
+        {"json": b'{"symbol": "SPY"}'},
+    ],
+)
+def test_a_level_that_cannot_be_read_is_malformed(
+    handler: StoreHandler, store: FakeStore, damage: dict[str, bytes]
+) -> None:
+    with pytest.raises(MalformedEntryError, match="levels entry"):
+        handler.handle(keys.level_stream("SPY"), [level_entry(**damage)])
+    assert store.levels == []
+
+
+@pytest.mark.parametrize("missing", [b"at", b"session", b"json"])
+def test_a_level_that_lacks_a_field_is_malformed(handler: StoreHandler, missing: bytes) -> None:
+    entry = level_entry()
+    del entry.fields[missing]
+    with pytest.raises(MalformedEntryError, match="levels entry"):
+        handler.handle(keys.level_stream("SPY"), [entry])
+
+
+def test_one_bad_entry_stores_nothing_of_its_batch(handler: StoreHandler, store: FakeStore) -> None:
+    with pytest.raises(MalformedEntryError):
+        handler.handle(STREAM, [quotes_entry(), Entry("2-0", {b"h": b"?"})])
+    assert store.quotes == []
+
+
+def test_every_registered_stream_is_read(
+    client: fakeredis.FakeRedis, handler: StoreHandler
+) -> None:
+    append(client, make_batch())
+    Streams(client).register(keys.level_stream("SPY"))
+    assert handler.streams() == [keys.level_stream("SPY"), STREAM]
+
+
+# --- under an actor --------------------------------------------------------------------------
+
+
+def test_the_database_away_costs_nothing_and_counters_agree_in_the_end(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    append(client, make_batch(1, quotes=make_quotes()), make_batch(2, quotes=make_quotes()))
+    actor = Actor(
+        Streams(client),
+        handler,
+        "store-0",
+        Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0),
+        monotonic=lambda: 0.0,
+    )
+    store.away = True
+    for _ in range(20):
+        with pytest.raises(StorageError):
+            actor.step()
+    store.away = False
+    actor.step()
+    counters = Cache(client).counters("SPY")
+    assert counters["quotes_stored"] == counters["quotes_appended"] == 44
+    assert letters(client, keys.STORE_GROUP) == []
+    actor.stop()
+    actor.run()
+    assert store.closed
+
+
+# --- duties ----------------------------------------------------------------------------------
+
+
+def acknowledge_everything(client: fakeredis.FakeRedis) -> None:
+    """Every group reads its streams to the end."""
+    streams = Streams(client)
+    for stream in streams.registered():
+        for group in keys.groups_of(stream):
+            streams.ensure_group(stream, group)
+            for _, entries in streams.read(group, "c", [stream], count=1000, block_ms=1):
+                streams.acknowledge(group, stream, [entry.id for entry in entries], {})
+
+
+def test_what_everyone_has_read_is_trimmed(
+    client: fakeredis.FakeRedis, handler: StoreHandler
+) -> None:
+    stream = keys.level_stream("SPY")
+    Streams(client).register(stream)
+    for n in range(500):
+        client.xadd(stream, {"n": n})
+    handler.maintain()
+    assert client.xlen(stream) == 500
+    acknowledge_everything(client)
+    handler.maintain()
+    assert client.xlen(stream) <= 100
+
+
+def test_what_is_to_be_kept_is_kept(client: fakeredis.FakeRedis, store: FakeStore) -> None:
+    stream = keys.level_stream("SPY")
+    Streams(client).register(stream)
+    for n in range(500):
+        client.xadd(stream, {"n": n})
+    acknowledge_everything(client)
+    StoreHandler(client, store, strike_seconds=60.0, keep_seconds=3600.0).maintain()  # type: ignore[arg-type]
+    assert client.xlen(stream) == 500
+
+
+def test_the_streams_of_an_earlier_session_are_retired(
+    client: fakeredis.FakeRedis, handler: StoreHandler
+) -> None:
+    append(client, make_batch())
+    acknowledge_everything(client)
+    handler.maintain()
+    assert client.exists(STREAM)
+    Cache(client).start_session(make_session(key="SPY:2026-08-20:simulator:1"), keep_shards=False)
+    handler.maintain()
+    assert not client.exists(STREAM)
+
+
+def test_a_session_is_described_once_its_row_is_there(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    session = make_session()
+    Cache(client).start_session(session, keep_shards=False)
+    handler.maintain()
+    assert store.described == []  # no quote of it was stored, so there is no row to describe
+    handler.handle(STREAM, [quotes_entry()])
+    handler.maintain()
+    handler.maintain()
+    assert store.described == [session]
+
+
+def test_closing_closes_the_database(handler: StoreHandler, store: FakeStore) -> None:
+    handler.close()
+    assert store.closed

@@ -1,0 +1,33 @@
+"""Draw the picture of the README from the levels of a running platform.
+
+Usage: gex levels --json > levels.json; gex profile --json > profile.json;
+       python tools/picture.py levels.json profile.json docs/levels.svg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+
+from workers.commands.display import panel
+from workers.commands.levels import plots
+
+
+def main() -> None:
+    levels, profile, target = map(Path, sys.argv[1:4])
+    found = json.loads(profile.read_text(encoding="utf-8"))
+    latest = json.loads(levels.read_text(encoding="utf-8"))
+    console = Console(record=True, width=104, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    grid = Table.grid(padding=(1, 0))
+    grid.add_row(panel(latest, 1.0))
+    grid.add_row(Group(plots(found, 100)))
+    console.print(grid)
+    console.save_svg(str(target), title=f"gex levels {latest['symbol']}; gex profile")
+
+
+if __name__ == "__main__":
+    main()
