@@ -142,7 +142,7 @@ def screen_quotes(*, quotes: Rows, years: FloatArray, parameters: QuantParameter
         bad = (bid < 0.0) | (ask < 0.0) | np.isinf(bid) | np.isinf(ask) | (quotes["key"] < 2)
         bad |= ~(np.isfinite(spot) & (spot > 0.0))
         wide = (spread > parameters.max_spread_share * mid) & (
-            spread > parameters.wing_tick * (1.0 + 1e-6)
+            spread > parameters.wing_spread * (1.0 + 1e-6)
         )
         reasons = [
             (~board, Status.STALE),

@@ -176,3 +176,8 @@ def _contracts(levels: Levels) -> list[JsonDict]:
 def _records(columns: dict[str, list[Any]]) -> list[JsonDict]:
     names = list(columns)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def front_max_pain(latest: JsonDict) -> float | None:
+    """Max pain of the front expiration [$] in the JSON of ``latest``: the first of its kind."""
+    return next(iter((latest["levels"]["max_pain"] or {}).values()), None)

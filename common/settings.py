@@ -37,7 +37,7 @@ class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     rate: float = Field(default=0.04, gt=-1, lt=1)
     dividend_yield: float = Field(default=0.0, gt=-1, lt=1)
     max_spread_share: Positive = 0.5
-    wing_tick: float = Field(default=0.01, ge=0)
+    wing_spread: float = Field(default=0.02, ge=0)
     max_quote_age_seconds: Positive = 900.0
     parity_pairs: int = Field(default=10, ge=1)
     min_parity_pairs: int = Field(default=3, ge=1)
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     rate: float
     dividend_yield: float
     max_spread_share: float
-    wing_tick: float
+    wing_spread: float
     max_quote_age_seconds: float
     parity_pairs: int
     min_parity_pairs: int

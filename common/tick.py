@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from common.bus.cache import Cache, ChainView, Tick
 from common.clock import SECOND, iso_ms
 from common.levels import check_invariants, evaluate
+from common.levels_json import front_max_pain
 from common.models import JsonDict, Session
 from common.settings import QuantParameters
 from common.state import newest_spot, newest_time, view
@@ -104,12 +105,11 @@ def publish_tick(
 def flat_levels(latest: JsonDict) -> dict[str, str]:
     """The fields of the levels hash: one text each, empty for null."""
     levels, quality = latest["levels"], latest["quality"]
-    pain = next(iter(levels["max_pain"].values()), None)  # the front expiration comes first
     fields = {
         "state": latest["state"],
         "spot": latest["spot"],
         **{name: levels[name] for name in _LEVEL_FIELDS},
-        "max_pain": pain,
+        "max_pain": front_max_pain(latest),
         "as_of": latest["as_of"],
         "published_at": latest["published_at"],
         "newest_quote_at": latest["newest_quote_at"],

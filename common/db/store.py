@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from common.bus.codec import Batch, Result
 from common.clock import to_datetime
 from common.db.connection import Connection, query, storage_errors
+from common.levels_json import front_max_pain
 from common.models import (
     FLAG_WITHDRAWN,
     Expiry,
@@ -268,8 +269,6 @@ def _greek_rows(result: Result, session: int, symbol: str) -> Iterable[tuple[Any
 
 def _level_row(at: int, session: int, result: JsonDict) -> dict[str, Any]:
     levels, quality = result["levels"], result["quality"]
-    front = result["expirations"][0]["expiration"] if result["expirations"] else None
-    pain = levels["max_pain"]
     kept = {name: value for name, value in result.items() if name != "strikes"}
     names = (
         "net_gex net_gex_0dte zero_gamma call_wall put_wall expected_move dex vex cex "
@@ -283,7 +282,7 @@ def _level_row(at: int, session: int, result: JsonDict) -> dict[str, Any]:
         "state": result["state"],
         "sign": result["sign"],
         "spot": result["spot"],
-        "max_pain": pain.get(front) if pain else None,
+        "max_pain": front_max_pain(result),
         "coverage_oi": quality["coverage_oi"],
         "coverage_gamma": quality["coverage_gamma"],
         "oldest_quote_at": quality["oldest_quote_at"],

@@ -172,16 +172,27 @@ class RecordingFeed:
         :raises InputError: when one of them cannot be understood.
         """
         for path in self.paths:
-            source = read_source(Path(path))
-            if not looks_recorded(source.text().lstrip().partition("\n")[0]):
-                raise InputError(f"{path}: is no recorded series (CSV with quote_ts, spot, ...)")
-            recording = read_recording(source, symbol=self.symbol)
+            source, recording = self._read(path)
             days: dict[date, list[Fetch]] = {}
             for fetch in recording.fetches:
                 days.setdefault(new_york_date(fetch.time), []).append(fetch)
             for day, fetches in days.items():
                 session = _session(source, recording.symbol, day, fetches)
                 yield RecordedSession(session, recording, fetches)
+
+    def check(self) -> None:
+        """Read every file, so that a bad one is refused before anything is started.
+
+        :raises InputError: when one of them cannot be understood.
+        """
+        for path in self.paths:
+            self._read(path)
+
+    def _read(self, path: Path) -> tuple[SourceFile, Recording]:
+        source = read_source(Path(path))
+        if not looks_recorded(source.text().lstrip().partition("\n")[0]):
+            raise InputError(f"{path}: is no recorded series (CSV with quote_ts, spot, ...)")
+        return source, read_recording(source, symbol=self.symbol)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,9 +112,10 @@ def levels_of(
 
 
 def document_of(levels: Levels, snapshot: FileSnapshot, *, contracts: bool) -> JsonDict:
-    """The JSON of the command: that of levels, with the contracts the file had too many."""
+    """The JSON of the command: that of levels, and what the file had too many, if anything."""
     document = levels.to_json(contracts=contracts)
-    document["quality"]["left_out"] = snapshot.left_out
+    if snapshot.left_out:
+        document["left_out"] = snapshot.left_out
     return document
 
 
@@ -153,7 +154,7 @@ def _print_summary(levels: Levels, snapshot: FileSnapshot) -> None:
         f"{quality['with_iv']} of {quality['contracts']} contracts with an IV; coverage "
         f"{_percent(quality['coverage_oi'])} of open interest, "
         f"{_percent(quality['coverage_gamma'])} of gamma; left out: {rejected or 'none'}"
-        + (f"; {quality['left_out']} of adjusted roots or repeated" if quality["left_out"] else "")
+        + (f"; {snapshot.left_out} of adjusted roots or repeated" if snapshot.left_out else "")
     )
 
 

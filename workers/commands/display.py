@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.clock import new_york_time, parse_instant, wall_us
+from common.levels_json import front_max_pain
 from common.models import JsonDict
 from workers.context import console
 
@@ -78,8 +79,6 @@ def panel(latest: JsonDict, tick_seconds: float) -> Table:
         f"  {new_york_time(parse_instant(latest['as_of']))} New York",
     )
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    front = latest["expirations"][0]["expiration"] if latest["expirations"] else None
-    pain = (levels["max_pain"] or {}).get(front)
     rows: Sequence[tuple[str, str, str, str]] = (
         ("spot", number(latest["spot"]), "regime", levels["regime"]),
         (
@@ -95,7 +94,7 @@ def panel(latest: JsonDict, tick_seconds: float) -> Table:
             number(levels["expected_move"]),
         ),
         ("call wall", number(levels["call_wall"]), "put wall", number(levels["put_wall"])),
-        ("max pain", number(pain), "ATM IV", share(levels["atm_iv"])),
+        ("max pain", number(front_max_pain(latest)), "ATM IV", share(levels["atm_iv"])),
         (
             "coverage",
             f"{share(quality['coverage_oi'])} OI, {share(quality['coverage_gamma'])} gamma",

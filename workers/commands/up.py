@@ -286,7 +286,7 @@ def _check_feed(context: Context) -> None:
     if len(settings.symbols) != 1:
         raise UsageError("a recording holds one symbol; give --symbols one")
     paths = [Path(part) for part in settings.recording.split(os.pathsep)]
-    RecordingFeed(paths, symbol=settings.symbols[0])
+    RecordingFeed(paths, symbol=settings.symbols[0]).check()
 
 
 def _check_room(folder: Path) -> None:
