@@ -10,11 +10,12 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 
+from common.clock import parse_instant
 from workers.commands.display import panel
-from workers.commands.levels import plots
+from workers.commands.levels import curve_plot, strike_table
 
 
 def main() -> None:
@@ -23,8 +24,10 @@ def main() -> None:
     latest = json.loads(levels.read_text(encoding="utf-8"))
     console = Console(record=True, width=104, file=Path("/dev/null").open("w"))  # noqa: SIM115
     grid = Table.grid(padding=(1, 0))
-    grid.add_row(panel(latest, 1.0))
-    grid.add_row(Group(plots(found, 100)))
+    shown_at = parse_instant(latest["published_at"]) + round(1e6 * latest["age_seconds"])
+    grid.add_row(panel(latest, 1.0, shown_at))
+    grid.add_row(strike_table(found))
+    grid.add_row(curve_plot(found, 100))
     console.print(grid)
     console.save_svg(str(target), title=f"gex levels {latest['symbol']}; gex profile")
 

@@ -147,6 +147,8 @@ class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
             raise MalformedEntryError(
                 f"state blob: schema {state.schema}, this build reads {SCHEMA}"
             )
+        if state.encode() != data:
+            raise MalformedEntryError("state blob: fields are missing or left over")
         if not _ID.fullmatch(state.last_id):
             raise MalformedEntryError(f"state blob: {state.last_id!r} is no entry id")
         if len(state.quote_rows()) != len(state.greek_rows()):

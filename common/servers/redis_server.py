@@ -45,6 +45,7 @@ def configuration(instance: Instance, runtime: Runtime) -> str:
         f"protected-mode {'yes' if local else 'no'}",
         f'dir "{instance.redis_dir}"',
         "daemonize no",
+        "set-proc-title no",  # it would overwrite the mark by which leftovers are found
         "loglevel notice",
         'logfile ""',
         "appendonly yes",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -134,12 +135,20 @@ class Supervisor:
 
 
 def members(instance: Instance) -> list[psutil.Process]:
-    """Every process that carries the instance's mark, this one and its parents left out."""
+    """Every process of the instance, this one and its parents left out.
+
+    They carry the instance's mark in their environment, but for PostgreSQL, which writes over
+    it: that one names the socket folder on its command line.
+    """
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    sockets = f"unix_socket_directories={instance.run_dir / 'pg'}"
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in mine and process.environ().get(INSTANCE_MARK) == instance.id:
+            if process.pid in mine:
+                continue
+            marked = process.environ().get(INSTANCE_MARK) == instance.id
+            if marked or sockets in process.cmdline():
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -166,8 +175,9 @@ def end_leftovers(instance: Instance, *, patience: float = 20) -> int:
 
 def _signal(processes: list[psutil.Process]) -> None:
     for process in processes:
-        try:
-            process.terminate()
+        try:  # INT is PostgreSQL's fast shutdown; TERM would wait for its clients
+            is_postgres = process.name() == "postgres"
+            process.send_signal(signal.SIGINT if is_postgres else signal.SIGTERM)
         except psutil.Error:
             continue
 

@@ -164,7 +164,8 @@ class Platform:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("GEX_STATE_DIR") == str(self.state):
+                marked = process.environ().get("GEX_STATE_DIR") == str(self.state)
+                if marked or any(str(self.state) in part for part in process.cmdline()):
                     found.append(process)
             except (psutil.Error, OSError):
                 continue

@@ -76,7 +76,7 @@ def empty_file(folder: Path) -> Path:
         (missing_column, "strike"),
         (empty_file, "empty"),
         (lambda folder: folder / "nowhere.csv", "nowhere.csv"),
-        (lambda folder: folder, "folder"),
+        (lambda folder: folder, "directory"),
     ],
     ids=[
         "truncated-json",
@@ -141,9 +141,12 @@ def test_a_symbol_nobody_follows(state: Path) -> None:
 
 
 def test_ports_that_are_taken_are_passed_over(state: Path) -> None:
-    with socket.create_server(("127.0.0.1", 17379)), platform(state=state) as running:
-        running.levels()
-        assert ":17379/" not in running.status()["redis_url"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with platform(state=state, settings={"redis_port": str(port)}) as running:
+            running.levels()
+            url = running.status()["redis_url"]
+            assert int(url.rsplit(":", 1)[1].split("/")[0]) > port
 
 
 def test_a_folder_that_may_not_be_written() -> None:

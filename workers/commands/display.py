@@ -43,15 +43,16 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.0f} %"
 
 
-def age_seconds(latest: JsonDict) -> float:
+def age_seconds(latest: JsonDict, now_us: int | None = None) -> float:
     """How long ago, by the wall clock, a level was published [s]."""
-    return (wall_us() - parse_instant(latest["published_at"])) / 1e6
+    now = wall_us() if now_us is None else now_us
+    return (now - parse_instant(latest["published_at"])) / 1e6
 
 
-def shown_state(latest: JsonDict, tick_seconds: float) -> str:
+def shown_state(latest: JsonDict, tick_seconds: float, now_us: int | None = None) -> str:
     """The state a reader should believe: a live level that is no longer renewed is stale."""
     state: str = latest["state"]
-    overdue = age_seconds(latest) > 3 * tick_seconds
+    overdue = age_seconds(latest, now_us) > 3 * tick_seconds
     is_replay = latest["feed"] == "recording"
     return "stale" if state == "live" and overdue and not is_replay else state
 
@@ -69,10 +70,10 @@ def level_line(latest: JsonDict) -> str:
     )
 
 
-def panel(latest: JsonDict, tick_seconds: float) -> Table:
+def panel(latest: JsonDict, tick_seconds: float, now_us: int | None = None) -> Table:
     """The levels of a symbol as a panel."""
     levels, quality = latest["levels"], latest["quality"]
-    state = shown_state(latest, tick_seconds)
+    state = shown_state(latest, tick_seconds, now_us)
     title = Text.assemble(
         (f"{latest['symbol']} ", "bold"),
         (state, STATE_STYLES.get(state, "")),
@@ -99,7 +100,7 @@ def panel(latest: JsonDict, tick_seconds: float) -> Table:
             "coverage",
             f"{share(quality['coverage_oi'])} OI, {share(quality['coverage_gamma'])} gamma",
             "age",
-            f"{age_seconds(latest):.1f} s, data {latest['data_age_seconds']:.1f} s",
+            f"{age_seconds(latest, now_us):.1f} s, data {latest['data_age_seconds']:.1f} s",
         ),
         ("feed", latest["feed"], "sign", f"{latest['sign']} (as modelled)"),
     )

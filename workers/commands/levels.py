@@ -19,8 +19,8 @@ from common.models import JsonDict
 from workers.commands.display import age_seconds, money, number, panel, shown_state
 from workers.context import Context, console, print_json
 
-_BARS_WIDTH, _CURVE_WIDTH = 0.02, 0.03
-"""How far from spot the plots reach, as a share of it."""
+_CURVE_WIDTH = 0.03
+"""How far from spot the plotted curve reaches, as a share of it."""
 Symbol = Annotated[str, typer.Argument(help="The underlying, e.g. SPY.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -57,7 +57,7 @@ def profile(symbol: Symbol = "SPY", json: Json = False) -> None:
         print_json(found)
         return
     console.print(strike_table(found))
-    console.print(plots(found, min(console.width, 110)))
+    console.print(curve_plot(found, min(console.width, 110)))
 
 
 def _latest(cache: Cache, symbol: str) -> JsonDict:
@@ -102,14 +102,24 @@ def _watch(cache: Cache, symbol: str, tick_seconds: float, *, json: bool) -> Non
         return
 
 
-def strike_table(found: JsonDict, rows: int = 30) -> Table:
-    """The strikes nearest spot."""
+def strike_table(found: JsonDict, rows: int = 25) -> Table:
+    """The strikes nearest spot, highest first, with a bar of net GEX each."""
     spot, marks = found["spot"], _marks(found)
-    table = Table(title=f"{found['symbol']} {found['as_of']}  {found['state']}  $ per 1 % move")
-    for name in ("strike", "call GEX", "put GEX", "net GEX", "call OI", "put OI", ""):
-        table.add_column(name, justify="right" if name else "left")
+    title = f"{found['symbol']} {found['as_of']}  {found['state']}  $ per 1 % move"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("strike", "call GEX", "put GEX", "net GEX", "call OI", "put OI"):
+        table.add_column(name, justify="right")
+    table.add_column("put side ◂ net GEX ▸ call side", justify="center")
+    table.add_column("")
     nearest = sorted(found["strikes"], key=lambda row: abs(row["strike"] - spot))[:rows]
+    largest = max((abs(row["net_gex"]) for row in nearest), default=0.0)
+    above = True
     for row in sorted(nearest, key=lambda row: -row["strike"]):
+        if above and row["strike"] < spot:
+            table.add_row(
+                f"[cyan]{number(spot)}[/]", *[""] * 5, "[cyan]" + "╌" * 33 + "[/]", "spot"
+            )
+            above = False
         table.add_row(
             number(row["strike"]),
             money(row["call_gex"]),
@@ -117,9 +127,21 @@ def strike_table(found: JsonDict, rows: int = 30) -> Table:
             money(row["net_gex"]),
             f"{row['call_oi']:,.0f}",
             f"{row['put_oi']:,.0f}",
+            _bar(row["net_gex"], largest),
             marks.get(row["strike"], ""),
         )
     return table
+
+
+def _bar(value: float, largest: float, half: int = 16) -> Text:
+    """A bar from the middle, left and red for negative, right and green for positive."""
+    eighths = round(8 * half * abs(value) / largest) if largest else 0
+    whole, part = divmod(eighths, 8)
+    if value < 0:
+        cells = "█" * whole if not part else "▐" + "█" * whole
+        return Text.assemble((cells.rjust(half), "red"), "│", " " * half)
+    cells = "█" * whole + (" ▏▎▍▌▋▊▉"[part] if part else "")
+    return Text.assemble(" " * half, "│", (cells.ljust(half), "green"))
 
 
 def _marks(found: JsonDict) -> dict[float, str]:
@@ -131,32 +153,22 @@ def _marks(found: JsonDict) -> dict[float, str]:
     return marks
 
 
-def plots(found: JsonDict, width: int) -> Text:
-    """Bars by strike and the curve over spot, ``width`` columns wide."""
-    spot = found["spot"]
-    near = [row for row in found["strikes"] if abs(row["strike"] / spot - 1) <= _BARS_WIDTH]
-    plot = _new_plot("net GEX by strike [$ m per 1 %]", width, 16)
-    plot.bar(
-        [row["strike"] for row in near],
-        [row["net_gex"] / 1e6 for row in near],
-        color=["green" if row["net_gex"] >= 0 else "red" for row in near],
-    )
-    plot.vline(spot, "cyan")
-    bars = plot.build()
-    curve = found["curve"]
+def curve_plot(found: JsonDict, width: int) -> Text:
+    """The re-priced curve around spot, ``width`` columns wide."""
+    spot, curve = found["spot"], found["curve"]
     points = [
         (x, y / 1e6)
         for x, y in zip(curve["spots"], curve["net_gex"], strict=True)
         if abs(x / spot - 1) <= _CURVE_WIDTH
     ]
-    plot = _new_plot("net GEX if spot moved [$ m per 1 %]; spot, zero gamma", width, 14)
+    plot = _new_plot("net GEX if spot moved [$ m per 1 %]; lines: spot, zero gamma", width, 14)
     plot.plot([x for x, _ in points], [y for _, y in points], color="yellow")
     plot.hline(0, "gray")
     plot.vline(spot, "cyan")
     flip = found["zero_gamma"]
     if flip is not None and abs(flip / spot - 1) <= _CURVE_WIDTH:
         plot.vline(flip, "magenta")
-    return Text.from_ansi(bars + "\n" + plot.build())
+    return Text.from_ansi(plot.build())
 
 
 def _new_plot(title: str, width: int, height: int) -> Any:
@@ -164,7 +176,7 @@ def _new_plot(title: str, width: int, height: int) -> Any:
 
     plot: Any = plotext
     plot.clear_figure()
-    plot.theme("clear")
+    plot.theme("clear")  # no background of its own
     plot.plot_size(width, height)
     plot.title(title)
     return plot

@@ -181,6 +181,12 @@ def test_a_state_whose_parts_do_not_fit_is_malformed(damage: dict[str, Any]) -> 
         StateBlob.decode(state.encode())
 
 
+@pytest.mark.parametrize("data", [b"\x90", b"\x91\x01", b"\x92\x01\xa3SPY"])
+def test_a_state_that_lacks_fields_is_malformed_and_not_an_empty_one(data: bytes) -> None:
+    with pytest.raises(MalformedEntryError, match="fields are missing"):
+        StateBlob.decode(data)
+
+
 def test_nesting_without_end_is_malformed() -> None:
     bomb = b"\x9d" + full_blob().encode()[1:] + b"\x91" * 100_000  # one element too many
     with pytest.raises(MalformedEntryError):
