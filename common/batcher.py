@@ -17,6 +17,7 @@ from common.models import (
     QUOTE,
     SPOT,
     QuoteUpdate,
+    Rows,
     Session,
     SpotUpdate,
     Update,
@@ -56,6 +57,17 @@ class Batcher:
                 self._spot = (update.time, self._number(update.seq), update.price)
                 for waiting in self._spots.values():
                     waiting.append(self._spot)
+
+    def restore(self, shard: str, quotes: Rows) -> None:
+        """Go on from the volumes and open interests of an earlier run of the session."""
+        columns = zip(
+            quotes["key"].tolist(),
+            quotes["volume"].tolist(),
+            quotes["open_interest"].tolist(),
+            strict=True,
+        )
+        for key, volume, interest in columns:
+            self._latched[shard, key] = (volume, interest)
 
     def flush(self) -> list[tuple[str, Batch]]:
         """What was added since the last flush: (shard, batch), in shard order."""

@@ -15,7 +15,7 @@ import numpy as np
 from common.bus.codec import Batch, StateBlob
 from common.chain import Solution, solve
 from common.levels import ShardState
-from common.models import FLAG_WITHDRAWN, GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, Status
+from common.models import GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, Status
 from common.settings import QuantParameters
 
 
@@ -116,12 +116,6 @@ def newest_time(states: Sequence[StateBlob]) -> int:
         if len(quotes):
             times.append(int(quotes["time"].max()))
     return max(times)
-
-
-def on_board(quotes: Rows) -> BoolArray:
-    """True for the contracts the source still lists."""
-    listed: BoolArray = (quotes["flags"] & FLAG_WITHDRAWN) == 0
-    return listed
 
 
 def _held_spot(state: StateBlob) -> Rows:

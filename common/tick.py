@@ -63,12 +63,15 @@ def publish_tick(
         return "no session"
     if session.replay and at is None:
         return "replay"
-    instant = _instant(session, policy.period_us, wall_us()) if at is None else at
-    if not _is_news(cache.tick(symbol), session, instant):
+    last = cache.tick(symbol)
+    instant = _instant(session, policy.period_us, wall_us(), last) if at is None else at
+    if not _is_news(last, session, instant):
         return "nothing new"
     chain = _present_chain(cache.chain(symbol, cache.shards(symbol)), session)
     spot = newest_spot(list(chain.states.values()))
     if spot is None:
+        if session.replay:  # it waits for an answer, and there will be none for this instant
+            cache.answer_tick(session, at=instant, final=session.ended)
         return "no data"
     levels = evaluate(
         symbol=symbol,
@@ -126,10 +129,16 @@ def flat_levels(latest: JsonDict) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in fields.items()}
 
 
-def _instant(session: Session, period_us: int, wall: int) -> int:
-    """The grid instant a live session stands at, never past its close."""
+def _instant(session: Session, period_us: int, wall: int, last: Tick | None) -> int:
+    """The grid instant a live session stands at.
+
+    The last one is a period before the close: at the close itself the front expiration has
+    settled. Once the session has ended, the last level is said again, labelled.
+    """
+    if session.ended and last is not None and last.epoch == session.epoch:
+        return last.at
     now = wall - wall % period_us + session.market_offset_us
-    return session.close_us if session.ended else min(now, session.close_us)
+    return min(now, session.close_us - period_us)
 
 
 def _is_news(last: Tick | None, session: Session, at: int) -> bool:

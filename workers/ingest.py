@@ -22,7 +22,7 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors
 from common.bus.codec import Batch
-from common.bus.streams import Producer, id_order
+from common.bus.streams import Producer, Streams, id_order
 from common.clock import SECOND, iso_ms, wall_us
 from common.errors import BusError, FeedError
 from common.feeds.base import Feed, FeedSession
@@ -91,6 +91,8 @@ class Ingestor:
         session = await self._begin(feed_session.session)
         producer = Producer(self._client, session.symbol, session.epoch)
         batcher = Batcher(session, self._pace.flush_rows, clock=wall_us)
+        if session.resume:
+            await self._patiently(lambda: self._restore(batcher))
         self._last_ids.clear()
         if session.replay:
             await self._replay(session, feed_session.frames(), producer, batcher)
@@ -120,6 +122,13 @@ class Ingestor:
             "session %s, epoch %d, close %s", session.key, session.epoch, iso_ms(session.close_us)
         )
         return session
+
+    def _restore(self, batcher: Batcher) -> None:
+        """What the session has latched so far, from the states of its shards."""
+        for shard, state in self._cache.chain(
+            self._symbol, self._cache.shards(self._symbol)
+        ).states.items():
+            batcher.restore(shard, state.quote_rows())
 
     def _end(self, session: Session) -> None:
         self._cache.save_session(msgspec.structs.replace(session, ended=True))
@@ -237,10 +246,22 @@ class Ingestor:
             marks = self._cache.watermark(self._symbol)
             return all(
                 id_order(marks.get(shard, "0-0")) >= id_order(entry_id)
+                or self._acknowledged(shard, entry_id)
                 for shard, entry_id in self._last_ids.items()
             )
 
         self._await(passed, keys.greeks(self._symbol), "the Greeks workers", lambda: None)
+
+    def _acknowledged(self, shard: str, entry_id: str) -> bool:
+        """Whether the Greeks workers are done with an entry: one that was buried never enters
+        a state."""
+        states = Streams(self._client).groups(keys.quotes(self._symbol, shard))
+        return any(
+            state.name == keys.GREEKS_GROUP
+            and not state.pending
+            and id_order(state.last_delivered) >= id_order(entry_id)
+            for state in states
+        )
 
     def _request_and_wait(self, at: int) -> None:
         epoch = self._cache.session(self._symbol)

@@ -15,13 +15,14 @@ from typing import Any
 
 from celery import Celery
 from celery.schedules import schedstate, schedule
+from kombu.exceptions import OperationalError
 from redis.exceptions import LockError
 
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
 from common.clock import SECOND, wall_us
-from common.errors import ServiceError
+from common.errors import BusError, ServiceError
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
@@ -134,5 +135,11 @@ def tick(symbol: str, at: int | None = None) -> None:
 
 
 def request_tick(symbol: str, at: int) -> None:
-    """Ask for the level of a replay's instant [us]."""
-    app.send_task(TICK, args=[symbol, at], queue=QUEUE)
+    """Ask for the level of a replay's instant [us].
+
+    :raises BusError: when the broker is out of reach; asking again is safe.
+    """
+    try:
+        app.send_task(TICK, args=[symbol, at], queue=QUEUE)
+    except OperationalError as error:
+        raise BusError(f"the Celery broker is out of reach: {error}") from error

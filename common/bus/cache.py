@@ -79,7 +79,7 @@ class Cache:
             pipe.set(keys.session(session.symbol), session.to_json())
             pipe.sadd(keys.SYMBOLS, session.symbol)
             if not keep_shards:
-                pipe.delete(keys.shards(session.symbol))
+                pipe.delete(keys.shards(session.symbol), keys.appended(session.symbol))
             pipe.execute()
 
     def save_session(self, session: Session) -> None:
@@ -171,6 +171,12 @@ class Cache:
                 ],
             )
         return bool(written)
+
+    def answer_tick(self, session: Session, *, at: int, final: bool) -> None:
+        """Note that an instant has been dealt with although there was nothing to publish."""
+        fields: dict[Any, Any] = {"epoch": session.epoch, "at": at, "final": int(final)}
+        with bus_errors():
+            self.client.hset(keys.tick(session.symbol), mapping=fields)
 
     def tick(self, symbol: str) -> Tick | None:
         """The instant of the last published level."""

@@ -51,6 +51,7 @@ local mine = token == ARGV[2]
 if not mine and name and name ~= ARGV[1] and tonumber(till) > now then return 0 end
 if not mine then redis.call('HINCRBY', KEYS[1], 'epoch', 1) end
 redis.call('HSET', KEYS[1], 'name', ARGV[1], 'token', ARGV[2], 'until', now + tonumber(ARGV[3]))
+redis.call('PEXPIRE', KEYS[1], 604800000)  -- a week after the last worker let go of it
 return tonumber(redis.call('HGET', KEYS[1], 'epoch'))
 """
 

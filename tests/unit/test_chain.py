@@ -106,13 +106,14 @@ def test_a_bad_in_the_money_quote_is_named_itself():
     assert (found.status[at], found.status[partner]) == (Status.BAD_INPUT, Status.OK)
 
 
-def test_one_tick_wings_are_never_wide():
+@pytest.mark.parametrize("bid", [0.01, 0.02, 0.03])
+def test_wings_of_one_or_two_ticks_are_never_wide(bid):
+    """A wing whose ask moves by a tick must not come and go: its strike may be the wall."""
     rows = chain()
     at = row_of(rows, 765.0, "C")
-    rows["bid"][at], rows["ask"][at] = 0.01, 0.02
-    assert solved(rows).status[at] == Status.OK
-    rows["ask"][at] = 0.03
-    assert solved(rows).status[at] == Status.WIDE
+    for ask, status in ((0.01, Status.OK), (0.02, Status.OK), (0.05, Status.WIDE)):
+        rows["bid"][at], rows["ask"][at] = bid, round(bid + ask, 2)
+        assert solved(rows).status[at] == status
 
 
 def test_near_the_forward_the_other_side_can_stand_in():

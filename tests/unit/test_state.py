@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.bus.codec import Batch, StateBlob
+from common.chain import on_board
 from common.clock import SECOND
 from common.models import FLAG_WITHDRAWN, Rows, Status, contract_keys
-from common.state import Advance, advance, newest_spot, newest_time, on_board, view
+from common.state import Advance, advance, newest_spot, newest_time, view
 
 CALL_640 = int(contract_keys(strikes=640.0, puts=False))
 

@@ -139,10 +139,12 @@ def test_market_time_is_wall_time_and_the_offset_of_the_session(house: House) ->
     assert house.levels["as_of"] == iso_ms(NOON)
 
 
-@pytest.mark.parametrize("late", [0, 1, 3600])
-def test_no_level_is_past_the_close(house: House, late: int) -> None:
+@pytest.mark.parametrize("late", [-1, 0, 1, 3600])
+def test_the_last_instant_is_a_period_before_the_close(house: House, late: int) -> None:
+    """At the close the front expiration has settled and would leave the level empty."""
     house.tick(CLOSE + late * SECOND)
-    assert house.levels["as_of"] == iso_ms(CLOSE)
+    assert house.levels["as_of"] == iso_ms(CLOSE - SECOND)
+    assert float(house.levels["net_gex_0dte"]) == float(house.levels["net_gex"])
 
 
 def test_a_tick_that_was_overtaken_publishes_nothing(house: House) -> None:
@@ -172,8 +174,9 @@ def test_the_last_level_of_a_session_is_closed_and_stays(house: House) -> None:
     assert house.client.pttl(keys.latest("SPY")) > 0
     house.session(ended=True)
     assert house.tick(CLOSE + SECOND) == "published"
-    assert (house.levels["state"], house.levels["as_of"]) == ("closed", iso_ms(CLOSE))
-    assert house.cache.tick("SPY") == Tick(1, CLOSE, final=True)
+    last = CLOSE - SECOND
+    assert (house.levels["state"], house.levels["as_of"]) == ("closed", iso_ms(last))
+    assert house.cache.tick("SPY") == Tick(1, last, final=True)
     names = (keys.latest("SPY"), keys.levels("SPY"), keys.profile("SPY"))
     assert {house.client.pttl(name) for name in names} == {-1}
 
