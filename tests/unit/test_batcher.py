@@ -164,6 +164,15 @@ def test_latches_belong_to_one_contract() -> None:
     assert rows == [(10, 5), (1, 2), (3, -1), (4, 6)]
 
 
+def test_a_restart_goes_on_from_what_the_session_had_latched() -> None:
+    before, after = batcher(), batcher()
+    (held,) = flushed(before, quote(volume=10, open_interest=500)).values()
+    after.restore(SHARD, held.quotes)
+    (batch,) = flushed(after, quote(volume=0, open_interest=0)).values()
+    assert batch.quotes["volume"].tolist() == [10]
+    assert batch.quotes["open_interest"].tolist() == [500]
+
+
 # --- prices of the underlying ----------------------------------------------------------------
 
 

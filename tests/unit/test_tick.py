@@ -228,6 +228,19 @@ def test_the_last_instant_of_a_replay_is_published_again_as_ended(replay: House)
     assert replay.client.xlen(keys.level_stream("SPY")) == 1
 
 
+def test_an_instant_without_a_price_is_answered_though_nothing_is_published(
+    client: fakeredis.FakeRedis,
+) -> None:
+    """Or the replayer would wait for it for ever."""
+    house = House(client)
+    house.session(feed="recording", replay=True, resume=False)
+    for key in client.keys("chain:*"):
+        client.delete(key)
+    assert house.tick(at=NOON) == "no data"
+    assert house.cache.tick("SPY") == Tick(house.cache.session("SPY").epoch, NOON, final=False)
+    assert house.levels == {}
+
+
 # --- nothing to say --------------------------------------------------------------------------
 
 

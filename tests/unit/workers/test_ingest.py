@@ -339,6 +339,24 @@ def test_a_lost_answer_makes_no_level_come_too_early(stage: Stage) -> None:
     assert stage.quotes() == 3
 
 
+def test_an_entry_that_was_buried_holds_no_replay_up(stage: Stage) -> None:
+    """It never enters a state, so the watermark alone would wait for it for ever."""
+    session = recorded(*(frame(s, end=True) for s in (0, 60)))
+
+    def bury_everything() -> None:
+        for stream in stage.worker.streams.registered():
+            if stream.startswith(keys.QUOTES_PREFIX):
+                for entry in stage.worker.take():
+                    stage.worker.streams.bury(
+                        keys.GREEKS_GROUP, stream, entry, reason="test", trace="", deliveries=3
+                    )
+
+    stage.client.pump = bury_everything  # type: ignore[method-assign]
+    stage.play(session)
+    assert [at for at, _, _ in stage.asked] == [0, 60]
+    assert stage.there.xlen(keys.dead(keys.GREEKS_GROUP)) == 2
+
+
 @pytest.mark.parametrize("command", ["XREAD", "HGETALL", "XREVRANGE", "GET"])
 def test_a_replay_waits_out_an_outage(stage: Stage, command: str) -> None:
     session = recorded(*(frame(s, end=True) for s in (0, 60)))
