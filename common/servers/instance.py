@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import msgspec
 
 from common.errors import ServiceError, UsageError
+from common.servers.ports import Reservations
 from common.settings import Settings
 
 _SOCKET_ROOM = 80
@@ -51,6 +51,7 @@ class Instance:
         self.run_dir = self._socket_folder(digest)
         self.log_dir = self.state_dir / "logs"
         self.redis_dir = self.state_dir / "redis"
+        self._ports = Reservations()
         self._runtime_file = self.state_dir / "runtime.json"
 
     def make_folders(self) -> None:
@@ -128,10 +129,12 @@ class Instance:
         before, settings = self.runtime(), self.settings
         embedded_redis = settings.redis_url is None
         runtime = Runtime(
-            redis_port=self._free(settings.redis_port) if embedded_redis else 0,
+            redis_port=self._ports.first_free(settings.listen_host, settings.redis_port)
+            if embedded_redis
+            else 0,
             redis_password=before.redis_password if before else secrets.token_urlsafe(24),
-            flower_port=self._free(settings.flower_port),
-            dashboard_port=self._free(settings.dashboard_port),
+            flower_port=port(host, settings.flower_port),
+            dashboard_port=port(host, settings.dashboard_port),
             embedded_redis=embedded_redis,
             embedded_postgres=settings.database_url is None,
         )
@@ -174,19 +177,6 @@ class Instance:
         runtime = self.runtime()
         host = _reachable(self.settings.listen_host)
         return f"http://{host}:{runtime.flower_port}" if runtime else ""
-
-    def _free(self, wanted: int) -> int:
-        for port in range(wanted, min(wanted + 200, 65536)):
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((self.settings.listen_host, port))
-                except OSError:
-                    continue
-                return port
-        raise UsageError(
-            f"no port from {wanted} on is free on {self.settings.listen_host}; set another one"
-        )
 
     def _socket_folder(self, digest: str) -> Path:
         folder = self.state_dir / "run"
