@@ -128,10 +128,9 @@ class Instance:
         """
         before, settings = self.runtime(), self.settings
         embedded_redis = settings.redis_url is None
+        port, host = self._ports.first_free, settings.listen_host
         runtime = Runtime(
-            redis_port=self._ports.first_free(settings.listen_host, settings.redis_port)
-            if embedded_redis
-            else 0,
+            redis_port=port(host, settings.redis_port) if embedded_redis else 0,
             redis_password=before.redis_password if before else secrets.token_urlsafe(24),
             flower_port=port(host, settings.flower_port),
             dashboard_port=port(host, settings.dashboard_port),
