@@ -200,6 +200,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     """Number of the producer's run, set by the ingestor; higher is newer."""
     ended: bool = False
+    first_pass: dict[str, str] | None = None
+    """Shard → entry id up to which a live session's first whole chain reaches, None before it
+    is appended. Until every state includes it there is no level: part of a chain is none."""
 
     def to_json(self) -> bytes:
         """The record as JSON."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.bus.cache import Cache, ChainView, Tick
+from common.bus.streams import id_order
 from common.clock import SECOND, iso_ms
 from common.levels import check_invariants, evaluate
 from common.levels_json import front_max_pain
@@ -56,7 +57,7 @@ def publish_tick(
 
     :param at: market time [us]; None means the present instant of a live session's grid.
     :returns: what was done: ``published``, or why nothing was (``no session``, ``replay``,
-        ``nothing new``, ``no data``, ``superseded``).
+        ``nothing new``, ``starting``, ``no data``, ``superseded``).
     """
     session = cache.session(symbol)
     if session is None:
@@ -68,6 +69,8 @@ def publish_tick(
     if not _is_news(last, session, instant):
         return "nothing new"
     chain = _present_chain(cache.chain(symbol, cache.shards(symbol)), session)
+    if not _is_whole(session, chain):
+        return "starting"
     spot = newest_spot(list(chain.states.values()))
     if spot is None:
         if session.replay:  # it waits for an answer, and there will be none for this instant
@@ -139,6 +142,16 @@ def _instant(session: Session, period_us: int, wall: int, last: Tick | None) -> 
         return last.at
     now = wall - wall % period_us + session.market_offset_us
     return min(now, session.close_us - period_us)
+
+
+def _is_whole(session: Session, chain: ChainView) -> bool:
+    """Whether the states include the first whole chain of this run of the session."""
+    if session.replay:
+        return True  # the replayer's barrier sees to it
+    return session.first_pass is not None and all(
+        id_order(chain.watermark.get(shard, "0-0")) >= id_order(entry_id)
+        for shard, entry_id in session.first_pass.items()
+    )
 
 
 def _is_news(last: Tick | None, session: Session, at: int) -> bool:

@@ -21,7 +21,6 @@ from common.batcher import Batcher
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors
-from common.bus.codec import Batch
 from common.bus.streams import Producer, Streams, id_order
 from common.clock import SECOND, iso_ms, wall_us
 from common.errors import BusError, FeedError
@@ -46,6 +45,15 @@ class Pace:
     """Market-time grid of a replay's levels [us]."""
     patience_seconds: float = 120.0
     """A replay gives up when nothing moves for this long."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of a session: its record as it now is, and where its updates go."""
+
+    session: Session
+    producer: Producer
+    batcher: Batcher
 
 
 class Ingestor:
@@ -89,18 +97,21 @@ class Ingestor:
 
     async def _run_session(self, feed_session: FeedSession) -> None:
         session = await self._begin(feed_session.session)
-        producer = Producer(self._client, session.symbol, session.epoch)
-        batcher = Batcher(session, self._pace.flush_rows, clock=wall_us)
+        run = _Run(
+            session,
+            Producer(self._client, session.symbol, session.epoch),
+            Batcher(session, self._pace.flush_rows, clock=wall_us),
+        )
         if session.resume:
-            await self._patiently(lambda: self._restore(batcher))
+            await self._patiently(lambda: self._restore(run.batcher))
         self._last_ids.clear()
         if session.replay:
-            await self._replay(session, feed_session.frames(), producer, batcher)
+            await self._replay(run, feed_session.frames())
         else:
-            await self._live(feed_session.frames(), producer, batcher)
+            await self._live(run, feed_session.frames())
             if not self._stop.is_set():
                 await self._settle()
-                await self._patiently(lambda: self._end(session))
+                await self._save(run, ended=True)
 
     async def _settle(self) -> None:
         """Let the last quotes of a live session become part of its last level."""
@@ -113,7 +124,8 @@ class Ingestor:
         def begin() -> Session:
             previous = self._cache.session(self._symbol)
             goes_on = found.resume and previous is not None and previous.key == found.key
-            session = msgspec.structs.replace(found, epoch=self._cache.next_epoch(self._symbol))
+            epoch = self._cache.next_epoch(self._symbol)
+            session = msgspec.structs.replace(found, epoch=epoch, first_pass=None)
             self._cache.start_session(session, keep_shards=goes_on)
             return session
 
@@ -130,15 +142,15 @@ class Ingestor:
         ).states.items():
             batcher.restore(shard, state.quote_rows())
 
-    def _end(self, session: Session) -> None:
-        self._cache.save_session(msgspec.structs.replace(session, ended=True))
-        log.info("session %s ended", session.key)
+    async def _save(self, run: _Run, **changes: Any) -> None:
+        run.session = msgspec.structs.replace(run.session, **changes)
+        await self._patiently(lambda: self._cache.save_session(run.session))
+        if run.session.ended:
+            log.info("session %s ended", run.session.key)
 
     # --- live -------------------------------------------------------------------------------
 
-    async def _live(
-        self, frames: AsyncIterator[list[Update]], producer: Producer, batcher: Batcher
-    ) -> None:
+    async def _live(self, run: _Run, frames: AsyncIterator[list[Update]]) -> None:
         queue: asyncio.Queue[list[Update] | None] = asyncio.Queue(maxsize=1000)
 
         async def pump() -> None:
@@ -149,7 +161,7 @@ class Ingestor:
         reader = asyncio.create_task(pump())
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            await self._consume(queue, reader, stopped, producer, batcher)
+            await self._consume(run, queue, reader, stopped)
         finally:
             stopped.cancel()
             reader.cancel()
@@ -157,11 +169,10 @@ class Ingestor:
 
     async def _consume(
         self,
+        run: _Run,
         queue: asyncio.Queue[list[Update] | None],
         reader: asyncio.Task[None],
         stopped: asyncio.Task[bool],
-        producer: Producer,
-        batcher: Batcher,
     ) -> None:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
@@ -173,36 +184,33 @@ class Ingestor:
                     {getter, reader, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
                 )
                 if reader.done() and reader.exception():
-                    batcher.add(_in_hand(getter, queue))
-                    await self._append(producer, batcher.flush())
+                    run.batcher.add(_in_hand(getter, queue))
+                    await self._flush(run)
                     reader.result()
                 if stopped.done():
-                    batcher.add(_in_hand(getter, queue))
+                    run.batcher.add(_in_hand(getter, queue))
                     break
                 if getter.done():
                     frame = getter.result()
                     if frame is None:
                         break
                     getter = asyncio.create_task(queue.get())
-                    batcher.add(frame)
+                    run.batcher.add(frame)
                     if deadline is None:
                         deadline = loop.time() + self._pace.flush_seconds
-                if batcher.full or (deadline is not None and loop.time() >= deadline):
-                    await self._append(producer, batcher.flush())
+                    if run.session.first_pass is None and isinstance(frame[-1], SnapshotEnd):
+                        await self._flush(run)
+                        await self._save(run, first_pass=dict(self._last_ids))
+                if run.batcher.full or (deadline is not None and loop.time() >= deadline):
+                    await self._flush(run)
                     deadline = None
         finally:
             getter.cancel()
-        await self._append(producer, batcher.flush())
+        await self._flush(run)
 
     # --- replay -----------------------------------------------------------------------------
 
-    async def _replay(
-        self,
-        session: Session,
-        frames: AsyncIterator[list[Update]],
-        producer: Producer,
-        batcher: Batcher,
-    ) -> None:
+    async def _replay(self, run: _Run, frames: AsyncIterator[list[Update]]) -> None:
         loop = asyncio.get_running_loop()
         began, first, grid = loop.time(), 0, self._pace.grid_us
         due = 0  # the next instant of the grid
@@ -216,13 +224,13 @@ class Ingestor:
             due = max(due, -(-at // grid) * grid)
             if not await self._wait_until(began, first, at):
                 return
-            batcher.add(frame)
-            await self._append(producer, batcher.flush())
+            run.batcher.add(frame)
+            await self._flush(run)
             await self._patiently(self._barrier)
             if self._stop.is_set():
                 return
             if is_last:
-                await self._patiently(lambda: self._end(session))
+                await self._save(run, ended=True)
             if is_last or isinstance(frame[-1], SnapshotEnd):
                 await self._level(at)
                 due = max(due, at // grid * grid + grid)
@@ -306,10 +314,11 @@ class Ingestor:
 
     # --- appending --------------------------------------------------------------------------
 
-    async def _append(self, producer: Producer, batches: list[tuple[str, Batch]]) -> None:
-        for shard, batch in batches:
+    async def _flush(self, run: _Run) -> None:
+        """Append what has been added."""
+        for shard, batch in run.batcher.flush():
             entry_id = await self._patiently(
-                lambda s=shard, b=batch: producer.append(s, b)  # type: ignore[misc]
+                lambda s=shard, b=batch: run.producer.append(s, b)  # type: ignore[misc]
             )
             self._last_ids[shard] = entry_id
             self.batches += 1

@@ -21,7 +21,8 @@ class FeedSession(Protocol):
     def frames(self) -> AsyncIterator[list[Update]]:
         """Updates in the order of their events, a list for what arrived together.
 
-        A source that delivers whole chains ends each with a ``SnapshotEnd``. A replay yields
+        A source that delivers whole chains ends each with a ``SnapshotEnd``; every other ends
+        its first pass over the chain with one, and levels begin with that. A replay yields
         as fast as it is read (the replayer paces it); every other source yields when data
         arrives. The iterator ends when the session does.
 

@@ -48,6 +48,7 @@ def make_session(**changes: Any) -> Session:
         "close_us": CLOSE,
         "stale_after_us": 15 * SECOND,
         "epoch": 1,
+        "first_pass": {},  # every shard is there already
     }
     return Session(**{**fields, **changes})
 

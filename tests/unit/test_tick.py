@@ -241,6 +241,19 @@ def test_an_instant_without_a_price_is_answered_though_nothing_is_published(
     assert house.levels == {}
 
 
+@pytest.mark.parametrize(
+    ("first_pass", "answer"),
+    [(None, "starting"), ({SHARD: "7-1"}, "starting"), ({SHARD: "7-0"}, "published"),
+     ({SHARD: "6-5"}, "published"), ({SHARD: "7-0", OTHER: "1-0"}, "starting")],
+)  # fmt: skip
+def test_part_of_a_chain_makes_no_level(
+    house: House, first_pass: dict[str, str] | None, answer: str
+) -> None:
+    house.session(first_pass=first_pass)
+    assert house.tick() == answer
+    assert bool(house.levels) == (answer == "published")
+
+
 # --- nothing to say --------------------------------------------------------------------------
 
 

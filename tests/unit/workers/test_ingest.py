@@ -212,6 +212,16 @@ def test_a_session_ends_though_nobody_merges(caplog: pytest.LogCaptureFixture) -
     assert "the last level may lack quotes" in caplog.text
 
 
+def test_the_first_whole_chain_is_on_record_with_its_last_entries(stage: Stage) -> None:
+    first = frame(0, 640.0, 641.0) + frame(0, 640.0, expiry=TOMORROW, end=True)
+    session = FakeSession([first, frame(1), frame(2, end=True)])
+    stage.play(session)
+    assert stage.session.first_pass == {
+        shard: stage.there.xrange(keys.quotes("SPY", shard), count=1)[0][0].decode()
+        for shard in (SHARD, OTHER)
+    }
+
+
 def test_told_to_stop_it_appends_what_is_in_hand_and_ends_no_session() -> None:
     stage = Stage(pace=NEVER)
     session = FakeSession([frame(n, 640.0 + n) for n in range(5)], at_end=stage.stop)
