@@ -192,6 +192,12 @@ class RecordingFeed:
         source = read_source(Path(path))
         if not looks_recorded(source.text().lstrip().partition("\n")[0]):
             raise InputError(f"{path}: is no recorded series (CSV with quote_ts, spot, ...)")
+        named = _NAME.match(source.name)
+        if self.symbol and named and named.group(1).upper() != self.symbol.upper():
+            raise InputError(
+                f"{path}: the name says {named.group(1).upper()}, not {self.symbol}; "
+                f"give --symbols {named.group(1).upper()}"
+            )
         return source, read_recording(source, symbol=self.symbol)
 
 

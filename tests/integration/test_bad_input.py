@@ -124,6 +124,14 @@ def test_a_bad_setting_is_named(state: Path, name: str, value: str) -> None:
     check_refused(state, "up", says=f"GEX_{name.upper()}", settings={name: value})
 
 
+@pytest.mark.data
+def test_a_recording_of_another_symbol_is_not_played_under_a_wrong_name(
+    state: Path, recording: Path
+) -> None:
+    arguments = ["--feed", "recording", "--recording", str(recording), "--symbols", "QQQ"]
+    check_refused(state, "up", *arguments, says="the name says SPY, not QQQ")
+
+
 def test_nothing_runs_here(state: Path) -> None:
     check_refused(state, "levels", "SPY", says="gex up", code=1)
     check_refused(state, "profile", "SPY", says="gex up", code=1)

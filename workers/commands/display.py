@@ -112,8 +112,9 @@ def panel(latest: JsonDict, tick_seconds: float, now_us: int | None = None) -> T
 class LevelsDisplay:
     """Follows levels: panels on a terminal, a line at each notable change elsewhere."""
 
-    def __init__(self, symbols: Sequence[str], *, began: float) -> None:
+    def __init__(self, symbols: Sequence[str], *, began: float, tick_seconds: float) -> None:
         self._began = began
+        self._tick_seconds = tick_seconds
         self._latest: dict[str, JsonDict] = {}
         self._said: dict[str, tuple[Any, ...]] = {}
         self._symbols = symbols
@@ -176,7 +177,7 @@ class LevelsDisplay:
     def _draw(self) -> None:
         grid = Table.grid(padding=(1, 0))
         for latest in self._latest.values():
-            grid.add_row(panel(latest, 1.0))
+            grid.add_row(panel(latest, self._tick_seconds))
         if self._note:
             grid.add_row(Text(self._note, style="red"))
         if self._live:

@@ -146,10 +146,11 @@ class Run:
 
     def _follow(self) -> int:
         cache = Cache(self.context.redis())
-        symbols = self.context.settings.symbols
+        settings = self.context.settings
+        symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
         checked = 0.0
-        with LevelsDisplay(symbols, began=self.began) as display:
+        with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:

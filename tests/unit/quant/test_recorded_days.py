@@ -9,16 +9,15 @@ import numpy as np
 import orjson
 import pytest
 
-from common.board import ShardState
-from common.chain import solve
 from common.clock import iso_ms, parse_instant
 from common.feeds.files import load_snapshot
 from common.feeds.recording import read_recording
 from common.feeds.source import read_source
-from common.levels import check_invariants, evaluate
+from common.levels import check_invariants
 from common.quant.blackscholes import greeks
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 from common.settings import QuantParameters
+from workers.commands.compute import levels_of
 
 pytestmark = pytest.mark.data
 PARAMETERS = QuantParameters()
@@ -79,21 +78,7 @@ def vendor_inconsistency(snapshot, board, rows, weights):
 
 
 def evaluated(snapshot, source="own"):
-    shards = []
-    for number, expiry in enumerate(snapshot.expiries):
-        rows = snapshot.expiry_index == number
-        quotes = snapshot.quotes[rows]
-        solution = solve(quotes=quotes, expiry=expiry, parameters=PARAMETERS)
-        vendor = {name: column[rows] for name, column in snapshot.vendor.items()}
-        shards.append(ShardState(expiry, quotes, solution, vendor))
-    return evaluate(
-        symbol=snapshot.symbol,
-        shards=shards,
-        spot=snapshot.spot,
-        as_of=snapshot.as_of,
-        parameters=PARAMETERS,
-        source=source,
-    )
+    return levels_of(snapshot, parameters=PARAMETERS, source=source)
 
 
 @pytest.fixture(scope="module")
