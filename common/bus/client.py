@@ -13,7 +13,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from common.errors import BusError, FencedError
+from common.errors import BusError, FencedError, UsageError
 
 Client = redis.Redis
 _OUTAGES = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
@@ -25,16 +25,20 @@ def connect(url: str, *, timeout: float = 5.0, retries: int = 2) -> Client:
     :param timeout: for connecting and for a reply [s]; longer than any blocking read.
     :param retries: how often a command is tried again after a lost connection. Appends are
         idempotent, so a retry after a lost reply changes nothing.
+    :raises UsageError: when ``url`` is none.
     """
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        socket_keepalive=True,
-        health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
-    )
+    try:
+        return redis.Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            socket_keepalive=True,
+            health_check_interval=30,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
+        )
+    except ValueError as error:  # its text is not repeated: it may hold the password
+        raise UsageError("GEX_REDIS_URL is no Redis URL, e.g. redis://127.0.0.1:6379/0") from error
 
 
 @contextmanager

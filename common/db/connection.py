@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from common.db.sql import queries
-from common.errors import RejectedError, StorageError
+from common.errors import RejectedError, StorageError, UsageError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -23,14 +23,20 @@ def connect(url: str, *, name: str, timeout_seconds: int = 30) -> Connection:
     :param name: shown in ``pg_stat_activity``.
     :param timeout_seconds: for one statement.
     :raises StorageError: when the server is out of reach or refuses.
+    :raises UsageError: when ``url`` is none.
     """
-    with storage_errors():
-        return psycopg.connect(
-            url,
-            application_name=f"gex-{name}",
-            connect_timeout=5,
-            options=f"-c statement_timeout={timeout_seconds}s -c timezone=UTC",
-        )
+    try:
+        with storage_errors():
+            return psycopg.connect(
+                url,
+                application_name=f"gex-{name}",
+                connect_timeout=5,
+                options=f"-c statement_timeout={timeout_seconds}s -c timezone=UTC",
+            )
+    except RejectedError as error:  # its text is not repeated: it may hold the password
+        raise UsageError(
+            "GEX_DATABASE_URL is no PostgreSQL URL, e.g. postgresql://me:secret@127.0.0.1:5432/gex"
+        ) from error
 
 
 @contextmanager

@@ -132,6 +132,25 @@ def test_a_recording_of_another_symbol_is_not_played_under_a_wrong_name(
     check_refused(state, "up", *arguments, says="the name says SPY, not QQQ")
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("redis_url", "redis://127.0.0.1:1/0"),
+        ("database_url", "postgresql://nobody@127.0.0.1:1/none"),
+    ],
+)
+def test_a_server_of_ones_own_that_does_not_answer(state: Path, name: str, url: str) -> None:
+    check_refused(state, "up", says=f"GEX_{name.upper()}: ", settings={name: url}, code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"), [("redis_url", "red://:pw@x"), ("database_url", "my secret pw")]
+)
+def test_a_url_that_is_none_is_not_repeated(state: Path, name: str, url: str) -> None:
+    check_refused(state, "up", says=f"GEX_{name.upper()} is no", settings={name: url})
+    assert "pw" not in gex(state, "up", settings={name: url}).stderr
+
+
 def test_nothing_runs_here(state: Path) -> None:
     check_refused(state, "levels", "SPY", says="gex up", code=1)
     check_refused(state, "profile", "SPY", says="gex up", code=1)

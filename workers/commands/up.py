@@ -27,6 +27,7 @@ from common.servers.instance import Runtime
 from common.servers.supervisor import Supervisor, end_leftovers
 from common.settings import environment_for, parse_speed
 from workers.commands.display import LevelsDisplay
+from workers.commands.own_servers import check_own_servers
 from workers.context import Context, console
 
 _START_SECONDS = 90.0
@@ -55,6 +56,7 @@ class Run:
         instance = self.context.instance
         instance.make_folders()
         _check_room(instance.state_dir)
+        check_own_servers(self.context)
         with instance.lock():
             ended = end_leftovers(instance)
             if ended:
