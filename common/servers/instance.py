@@ -67,9 +67,8 @@ class Instance:
                 folder.mkdir(parents=True, exist_ok=True, mode=mode)
             for folder in (self.log_dir, self.redis_dir):
                 folder.mkdir(exist_ok=True, mode=0o700)
-            probe = self.state_dir / ".writable"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.state_dir):
+                pass
         except OSError as error:
             raise UsageError(
                 f"the state directory {self.state_dir} cannot be used: {error.strerror or error}; "
@@ -139,6 +138,17 @@ class Instance:
         )
         _write_private(self._runtime_file, msgspec.json.encode(runtime))
         return runtime
+
+    def runtime_or_decide(self) -> Runtime:
+        """What the last start decided; a program that is started alone decides itself.
+
+        Programs that start together, as the Procfile's do, agree: one decides, the others wait.
+
+        :raises UsageError: when no port is free.
+        """
+        with (self.state_dir / "runtime.lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            return self.runtime() or self.decide()
 
     def redis_url(self) -> str:
         """Where Redis is.

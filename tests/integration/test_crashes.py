@@ -126,10 +126,7 @@ def test_what_a_killed_up_leaves_behind_is_ended_by_the_next(recording: Path) ->
         left = first.members()
         assert len(left) >= 8
         with platform("--feed", "none", state=first.state) as second:
-            second.status()
             wait_until(
-                lambda: not any(process.is_running() for process in left),
-                seconds=30,
-                what="the leftovers to end",
+                lambda: "had left running" in second.said, seconds=60, what="the leftovers' end"
             )
-            assert "had left running" in second.said
+            assert not any(process.is_running() for process in left)

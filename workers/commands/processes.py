@@ -43,7 +43,13 @@ def _start_log(settings: Settings) -> None:
 def _runtime(context: Context) -> Runtime:
     """What `gex up` decided, or what a server started alone decides now."""
     context.instance.make_folders()
-    return context.instance.runtime() or context.instance.decide()
+    return context.instance.runtime_or_decide()
+
+
+def _idle(reason: str) -> None:
+    """Say why there is nothing to do and stay: a Procfile ends when one of its programs does."""
+    typer.echo(reason)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 
 @serve.command("redis")
@@ -51,7 +57,8 @@ def serve_redis() -> None:
     """The embedded Redis (Valkey): anyone on this machine may read, only you may write."""
     context = Context.load()
     if context.settings.redis_url is not None:
-        raise UsageError("GEX_REDIS_URL names a server of yours; the embedded one is not needed")
+        _idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
+        return
     redis_server.run(context.instance, _runtime(context))
 
 
@@ -60,7 +67,8 @@ def serve_postgres() -> None:
     """The embedded PostgreSQL: on a unix socket that only you can reach."""
     context = Context.load()
     if context.settings.database_url is not None:
-        raise UsageError("GEX_DATABASE_URL names a server of yours; the embedded one is not needed")
+        _idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
+        return
     _runtime(context)
     postgres_server.run(context.instance)
 

@@ -169,7 +169,9 @@ class Run:
         return 0
 
     def _is_finished(self, cache: Cache) -> bool:
-        """Whether every session has ended, its last level is out, and everything is stored."""
+        """Whether the feed is done, the last level of each symbol out, and everything stored."""
+        if any(p.name == "ingest" and p.state != "EXITED" for p in self.supervisor.programs()):
+            return False
         for symbol in self.context.settings.symbols:
             session, tick = cache.session(symbol), cache.tick(symbol)
             if session is None or not session.ended or tick is None:
