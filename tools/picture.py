@@ -7,6 +7,7 @@ Usage: gex levels --json > levels.json; gex profile --json > profile.json;
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def main() -> None:
     grid.add_row(strike_table(found))
     grid.add_row(curve_plot(found, 100))
     console.print(grid)
-    console.save_svg(str(target), title=f"gex levels {latest['symbol']}; gex profile")
+    drawn = console.export_svg(title=f"gex levels {latest['symbol']}; gex profile")
+    # the picture must not load fonts from elsewhere; any monospaced one will do
+    target.write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def strike_table(found: JsonDict, rows: int = 25) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("strike", "call GEX", "put GEX", "net GEX", "call OI", "put OI"):
         table.add_column(name, justify="right")
-    table.add_column("put side ◂ net GEX ▸ call side", justify="center")
+    table.add_column("   put side ◂ net GEX ▸ call side")
     table.add_column("")
     nearest = sorted(found["strikes"], key=lambda row: abs(row["strike"] - spot))[:rows]
     largest = max((abs(row["net_gex"]) for row in nearest), default=0.0)
