@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.schedules import schedstate, schedule
 from kombu.exceptions import OperationalError
 from redis.exceptions import LockError
@@ -97,6 +97,16 @@ def _broker_url(settings: Settings) -> str:
 
 
 app = make_app(load_settings())
+
+
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]  # celery has no types
+@signals.beat_init.connect  # type: ignore[untyped-decorator]
+def settle_broker(**_: Any) -> None:
+    """Before a worker or beat connects: the address that the programs of this start agree on."""
+    instance = Instance(load_settings())
+    instance.make_folders()
+    instance.runtime_or_decide()
+    app.conf.broker_url = instance.broker_url()
 
 
 @cache

@@ -11,6 +11,8 @@ import os
 import secrets
 import signal
 import sys
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -20,7 +22,7 @@ from common.bus.streams import Streams
 from common.clock import SECOND
 from common.db.connection import connect as connect_database
 from common.db.store import Store
-from common.errors import UsageError
+from common.errors import ServiceError, UsageError
 from common.feeds.base import Feed
 from common.servers import postgres_server, redis_server
 from common.servers.instance import Runtime
@@ -28,6 +30,8 @@ from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
 from workers.context import Context, software
 
+_FLOWER_PATIENCE = 20.0
+"""Flower starts after this, level or not [s]."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
@@ -44,6 +48,17 @@ def _runtime(context: Context) -> Runtime:
     """What `gex up` decided, or what a server started alone decides now."""
     context.instance.make_folders()
     return context.instance.runtime_or_decide()
+
+
+def _wait_for_a_level(context: Context) -> None:
+    """Let the first level come first: a watcher must not take the processor from it."""
+    deadline = time.monotonic() + _FLOWER_PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(ServiceError):
+            cache = context.cache()
+            if any(cache.levels(symbol) for symbol in context.settings.symbols):
+                return
+        time.sleep(0.25)
 
 
 def _idle(reason: str) -> None:
@@ -78,6 +93,7 @@ def serve_flower() -> None:
     """Flower, the page that watches the Celery worker."""
     context = Context.load()
     runtime = _runtime(context)
+    _wait_for_a_level(context)
     arguments = [
         "celery",
         "-A",
@@ -97,6 +113,7 @@ def worker_ingest() -> None:
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = Context.load()
+    _runtime(context)
     settings = context.settings
     _start_log(settings)
     pace = Pace(
@@ -137,6 +154,7 @@ def worker_greeks(
     from workers.greeks import GreeksHandler  # noqa: PLC0415
 
     context = Context.load()
+    _runtime(context)
     settings = context.settings
     _start_log(settings)
     client = context.redis()
@@ -158,6 +176,7 @@ def worker_store(
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = Context.load()
+    _runtime(context)
     settings = context.settings
     _start_log(settings)
     client = context.redis()

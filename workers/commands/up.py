@@ -118,7 +118,7 @@ class Run:
                     reason = str(error)
                 else:
                     return
-                time.sleep(0.05)
+                time.sleep(0.2)
         raise ServiceError(f"{what} did not come up: {reason}")
 
     def _check_programs(self) -> None:
