@@ -11,7 +11,7 @@ from datetime import datetime
 
 from common.db.connection import Connection, query, storage_errors
 from common.db.sql import Migration, bootstrap, migrations
-from common.errors import StorageError
+from common.errors import GexError, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _apply(connection: Connection, migration: Migration) -> None:
                     "checksum": migration.checksum,
                 },
             )
-    except Exception as error:
+    except GexError as error:
         raise StorageError(
             f"migration {migration.version:04d} {migration.name} failed and was rolled back: "
             f"{error}"

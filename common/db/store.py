@@ -129,14 +129,17 @@ class Store:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
             self._sessions.clear()
+        done = False
         try:
             with storage_errors(), self._connection.transaction():
-                return write(self._connection)
-        except Exception:
-            self._sessions.clear()  # a session made in the lost transaction is not there
-            if self._connection.broken or self._connection.closed:
-                self.close()
-            raise
+                result = write(self._connection)
+            done = True
+        finally:
+            if not done:
+                self._sessions.clear()  # a session made in the lost transaction is not there
+                if self._connection.broken or self._connection.closed:
+                    self.close()
+        return result
 
     def _session(self, connection: Connection, key: str) -> int:
         known = self._sessions.get(key)

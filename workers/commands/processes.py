@@ -36,12 +36,16 @@ serve = typer.Typer(help="Run one of the embedded servers in the foreground.", n
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
 
-def _start_log(settings: Settings) -> None:
+def _begin() -> Context:
+    """The context of a worker: its log started, the addresses agreed on."""
+    context = Context.load()
     logging.basicConfig(
-        level=settings.log_level,
+        level=context.settings.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    _runtime(context)
+    return context
 
 
 def _runtime(context: Context) -> Runtime:
@@ -112,10 +116,8 @@ def worker_ingest() -> None:
     from workers.ingest import Ingestor, Pace  # noqa: PLC0415  numpy, only where it is needed
     from workers.tasks import request_tick  # noqa: PLC0415
 
-    context = Context.load()
-    _runtime(context)
+    context = _begin()
     settings = context.settings
-    _start_log(settings)
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
         flush_rows=settings.flush_rows,
@@ -153,10 +155,8 @@ def worker_greeks(
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
     from workers.greeks import GreeksHandler  # noqa: PLC0415
 
-    context = Context.load()
-    _runtime(context)
+    context = _begin()
     settings = context.settings
-    _start_log(settings)
     client = context.redis()
     leases = Leases(
         client,
@@ -175,10 +175,8 @@ def worker_store(
     """A store worker: everything the streams carry into the database."""
     from workers.store import StoreHandler  # noqa: PLC0415
 
-    context = Context.load()
-    _runtime(context)
+    context = _begin()
     settings = context.settings
-    _start_log(settings)
     client = context.redis()
     url = context.instance.database_url()
     store = Store(lambda: connect_database(url, name=name), software=software())

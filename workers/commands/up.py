@@ -94,7 +94,7 @@ class Run:
         }
 
     def _wait_until_ready(self) -> None:
-        self._wait("Redis", lambda: self.context.redis().ping())
+        self._wait("Redis", self.context.reachable_redis)
         self._wait("the database", self._schema_is_current)
 
     def _schema_is_current(self) -> None:
@@ -110,11 +110,7 @@ class Run:
                 self._check_programs()
                 try:
                     ready()
-                except (ServiceError, OSError) as error:
-                    reason = str(error)
-                except Exception as error:
-                    if type(error).__module__.split(".")[0] != "redis":
-                        raise
+                except ServiceError as error:
                     reason = str(error)
                 else:
                     return
