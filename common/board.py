@@ -154,7 +154,7 @@ def ceiling_gammas(*, board: Board, spot: float, parameters: QuantParameters) ->
     """Upper bounds of gamma for rows that are alive but not used; NaN where nothing is known.
 
     The ask of the out-of-the-money side bounds the option's value, hence its IV, hence the
-    gamma of a wing (quant.md section 7). Both rights of a strike get the strike's bound.
+    gamma of a wing. Both rights of a strike get the strike's bound.
 
     :returns: [1/$]; (n,).
     """

@@ -1,4 +1,4 @@
-"""What must hold for every published level (quant.md section 8).
+"""What must hold for every published level.
 
 Owns the checks; must not repair anything. Each breach is one line for the log and the
 counter; no breach, no line.

@@ -1,4 +1,4 @@
-"""The JSON of levels and profiles: names and shapes of the public contract (design.md).
+"""The JSON of levels and profiles: names and shapes of the public contract.
 
 Owns the field names; must not compute anything. Plain Python types only, null for a number
 that is missing, so any JSON library writes the same.

@@ -1,6 +1,6 @@
 """How much of the chain a result rests on: coverage, rejections, ages, parity.
 
-Owns the coverage figures of quant.md section 7; must not change what is summed.
+Owns the coverage figures; must not change what is summed.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def test_appended_is_processed_is_stored(played: Platform, recording: Path) -> N
     assert counters["quotes_appended"] == counters["quotes_processed"] == stored["quotes"]
     assert counters["quotes_stored"] == stored["quotes"]
     assert counters["quotes_late"] == counters["quotes_known"] == 0
-    assert stored["listed"] == 11708  # rows of the file, shared/data/README.md
+    assert stored["listed"] == 11708  # rows of the file
     assert counters["levels_published"] == counters["levels_stored"] == stored["levels"]
     assert counters["invariant_breaches"] == 0
 

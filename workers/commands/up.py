@@ -200,7 +200,7 @@ def up(
         float | None, typer.Option("--for", help="Stop after this many seconds.", min=0.1)
     ] = None,
     no_dashboard: Annotated[
-        bool, typer.Option("--no-dashboard", help="Do not serve the dashboard page.")
+        bool, typer.Option("--no-dashboard", help="Serve no page (there is none yet).")
     ] = False,
 ) -> None:
     """Start the whole platform here: servers, feed, workers, levels. Ctrl-C stops it all.

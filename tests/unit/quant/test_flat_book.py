@@ -1,4 +1,4 @@
-"""The reference book of quant.md section 9 to its last digit, through the whole of levels."""
+"""The flat-volatility reference book to its last digit, through the whole of levels."""
 
 from __future__ import annotations
 
