@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import date
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from common.clock import SECOND, new_york_date, parse_instant, previous_trading_day, session_hours
 from common.clock import is_trading_day as trades_on
 from common.errors import InputError, UsageError
+from common.feeds.roots import OCC_SYMBOL, expiry_of, underlying_of
 from common.feeds.snapshot import VENDOR_COLUMNS, FileSnapshot, SnapshotRows, number
-from common.models import Expiry, JsonDict, Settlement
+from common.models import JsonDict
 
-PM_ROOTS = {"SPXW": "SPX", "NDXP": "NDX", "RUTW": "RUT", "DJXW": "DJX", "XSPW": "XSP"}
-"""Roots of PM-settled options whose underlying has another name."""
-AM_ROOTS = {"SPX": "SPX", "NDX": "NDX", "RUT": "RUT", "DJX": "DJX", "VIX": "VIX", "VIXW": "VIX"}
-"""Roots that settle at the open; every other root settles at the close."""
 FEED_DELAY_US = 15 * 60 * SECOND
-_OCC = re.compile(r"([A-Z]{1,5}[0-9]?) *(\d{6})([CP])(\d{8})")
 _UTC = ZoneInfo("UTC")
 
 
@@ -59,29 +53,10 @@ def parse_chain(document: JsonDict, *, at_us: int | None, symbol: str | None) ->
     return rows.build(symbol=symbol, as_of=as_of, spot=spot)
 
 
-def underlying_of(root: str) -> str:
-    """The underlying of an option root: SPXW → SPX; an unknown root is its own."""
-    return PM_ROOTS.get(root) or AM_ROOTS.get(root) or root
-
-
-def settlement_of(root: str) -> Settlement:
-    """AM for the roots that settle at the open, else PM."""
-    return "AM" if root in AM_ROOTS else "PM"
-
-
-@lru_cache(maxsize=4096)
-def _expiry(root: str, digits: str) -> Expiry | None:
-    try:
-        day = date(2000 + int(digits[:2]), int(digits[2:4]), int(digits[4:]))
-    except ValueError:
-        return None
-    return Expiry(day, settlement_of(root))
-
-
 def _add(rows: SnapshotRows, row: object, symbol: str) -> None:
     """Take one contract; other roots (SPY1 after a corporate action) are left out, counted."""
     name = row.get("option") if isinstance(row, dict) else None
-    match = _OCC.fullmatch(name) if isinstance(name, str) else None
+    match = OCC_SYMBOL.fullmatch(name) if isinstance(name, str) else None
     if match is None or not isinstance(row, dict):
         rows.unnamed += 1
         return
@@ -90,7 +65,7 @@ def _add(rows: SnapshotRows, row: object, symbol: str) -> None:
         rows.left_out += 1
         return
     rows.add(
-        expiry=_expiry(root, digits),
+        expiry=expiry_of(root, digits),
         strike=int(strike) / 1000.0,
         right=right,
         quote=(row.get("bid"), row.get("ask"), row.get("last_trade_price")),
@@ -114,7 +89,7 @@ def _symbol(document: JsonDict, data: JsonDict, options: list[object], wanted: s
         if plain:
             return underlying_of(plain)
     names = (row.get("option") for row in options if isinstance(row, dict))
-    matches = (_OCC.fullmatch(name) for name in names if isinstance(name, str))
+    matches = (OCC_SYMBOL.fullmatch(name) for name in names if isinstance(name, str))
     roots = Counter(underlying_of(match.group(1)) for match in matches if match)
     if not roots:
         raise InputError("the chain names no symbol; give --symbol")

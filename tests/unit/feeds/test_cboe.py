@@ -8,7 +8,8 @@ import pytest
 
 from common.clock import iso_ms, parse_instant
 from common.errors import InputError
-from common.feeds.cboe import is_cboe, parse_chain, settlement_of, underlying_of
+from common.feeds.cboe import is_cboe, parse_chain
+from common.feeds.roots import settlement_of, underlying_of
 from common.models import Expiry, key_puts, key_strikes
 
 

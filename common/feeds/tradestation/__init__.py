@@ -1,0 +1,1 @@
+"""TradeStation's market data API v3: bytes → frames → typed updates."""
