@@ -140,8 +140,8 @@ def _instant(session: Session, period_us: int, wall: int, last: Tick | None) -> 
     """
     if session.ended and last is not None and last.epoch == session.epoch:
         return last.at
-    now = wall - wall % period_us + session.market_offset_us
-    return min(now, session.close_us - period_us)
+    now = session.clock.market(wall - wall % period_us)
+    return min(now, session.close_us - round(period_us * session.clock.rate))
 
 
 def _is_whole(session: Session, chain: ChainView) -> bool:

@@ -26,6 +26,7 @@ from common.clock import (
 from common.market_model import MarketModel
 from common.models import (
     Expiry,
+    MarketClock,
     QuoteUpdate,
     Right,
     Rows,
@@ -99,7 +100,7 @@ class MarketModelFeed:
         wall, previous = self._wall(), self._previous
         if previous is None:
             return self._session(*default_start(wall))
-        if previous.open_us <= wall + previous.market_offset_us < previous.close_us:
+        if previous.open_us <= previous.clock.market(wall) < previous.close_us:
             return msgspec.structs.replace(
                 previous,
                 resume=True,
@@ -124,7 +125,7 @@ class MarketModelFeed:
             open_us=open_us,
             close_us=close_us,
             stale_after_us=self._stale_after_us,
-            market_offset_us=offset_us,
+            clock=MarketClock(0, offset_us),
             source=f"market model, seed {self._seed}",
             resume=False,
         )
@@ -173,7 +174,7 @@ class ModelSession:
                 yield updates
 
     def _now(self) -> int:
-        return self._wall() + self._session.market_offset_us
+        return self._session.clock.market(self._wall())
 
     def _latest_step(self) -> int:
         """The grid instant at or before now, within the session [us, market time]."""

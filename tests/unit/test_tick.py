@@ -27,6 +27,7 @@ from common.bus import keys
 from common.bus.cache import Cache, Tick
 from common.bus.codec import StateBlob
 from common.clock import SECOND, iso_ms
+from common.models import MarketClock
 from common.state import advance
 from common.tick import TickPolicy, flat_levels, publish_tick
 
@@ -134,9 +135,18 @@ def test_levels_stand_on_the_grid_and_come_once(house: House) -> None:
 
 
 def test_market_time_is_wall_time_and_the_offset_of_the_session(house: House) -> None:
-    house.session(market_offset_us=-7 * 3600 * SECOND)
+    house.session(clock=MarketClock(0, -7 * 3600 * SECOND))
     house.tick(NOON + 7 * 3600 * SECOND + 123)
     assert house.levels["as_of"] == iso_ms(NOON)
+
+
+def test_a_faster_market_moves_on_by_more_than_a_period(house: House) -> None:
+    house.session(clock=MarketClock(NOON, NOON, 60.0))
+    for seconds in (0, 1, 2):
+        house.tick(NOON + seconds * SECOND + 4)
+        assert house.levels["as_of"] == iso_ms(NOON + 60 * seconds * SECOND)
+    house.tick(CLOSE)
+    assert house.levels["as_of"] == iso_ms(CLOSE - 60 * SECOND)
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1, 3600])

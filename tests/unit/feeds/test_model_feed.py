@@ -22,6 +22,7 @@ from common.clock import (
 from common.feeds.base import Feed
 from common.feeds.model import MarketModelFeed, ModelSession, default_start
 from common.models import (
+    MarketClock,
     Session,
     SnapshotEnd,
     Update,
@@ -106,7 +107,7 @@ def stored(day: date, offset_us: int, *, symbol: str = "SPY", seed: int = SEED) 
         open_us=open_us,
         close_us=close_us,
         stale_after_us=SECOND,
-        market_offset_us=offset_us,
+        clock=MarketClock(0, offset_us),
         epoch=4,
         ended=False,
     )
@@ -132,7 +133,7 @@ def stored(day: date, offset_us: int, *, symbol: str = "SPY", seed: int = SEED) 
 def test_first_session_is_open_whatever_the_wall_clock_says(wall: str, market: str) -> None:
     time = FakeTime(parse_instant(wall))
     session = first_session(feed_at(time)).session
-    assert time.wall() + session.market_offset_us == parse_instant(market)
+    assert time.wall() + session.clock.market_us == parse_instant(market)
     assert session.trading_date == date.fromisoformat(market[:10])
     assert (session.open_us, session.close_us) == session_hours(session.trading_date)
 
@@ -180,7 +181,7 @@ def test_restart_applies_the_settings_of_the_new_run() -> None:
     kept = stored(FRIDAY, parse_instant("2026-11-20T12:00:00") - SUNDAY)
     session = first_session(feed_at(FakeTime(), previous=kept)).session
     assert session.stale_after_us == 15 * SECOND
-    assert (session.key, session.market_offset_us) == (kept.key, kept.market_offset_us)
+    assert (session.key, session.clock.market_us) == (kept.key, kept.clock.market_us)
     assert session.epoch == 0  # the ingestor numbers its runs
 
 
@@ -189,7 +190,7 @@ def test_restart_after_the_close_rolls_to_the_next_trading_day() -> None:
     time = FakeTime(SUNDAY + 6 * HOUR)  # exactly at the close
     session = first_session(feed_at(time, previous=over)).session
     assert session.trading_date == MONDAY
-    assert time.wall() + session.market_offset_us == session.open_us
+    assert time.wall() + session.clock.market_us == session.open_us
     assert not session.resume
 
 
@@ -198,7 +199,7 @@ def test_restart_rolls_on_from_a_date_ahead_of_the_wall_clock() -> None:
     ahead = stored(date(2026, 11, 25), 40 * 24 * HOUR)
     session = first_session(feed_at(time, previous=ahead)).session
     assert session.trading_date == date(2026, 11, 27)
-    assert time.wall() + session.market_offset_us == session.open_us
+    assert time.wall() + session.clock.market_us == session.open_us
 
 
 def test_restart_long_after_starts_where_a_first_session_would() -> None:
@@ -232,14 +233,14 @@ def test_dates_never_return_however_often_it_restarts(pauses: list[int]) -> None
     for pause in pauses:
         time.at_us += pause
         session = first_session(feed_at(time, previous=previous)).session
-        if time.wall() + previous.market_offset_us < previous.close_us:
+        if time.wall() + previous.clock.market_us < previous.close_us:
             assert (session.key, session.resume) == (previous.key, True)
-            assert session.market_offset_us == previous.market_offset_us
+            assert session.clock.market_us == previous.clock.market_us
         else:
             assert session.trading_date > previous.trading_date
             assert is_trading_day(session.trading_date)
             assert not session.resume
-        assert session.open_us <= time.wall() + session.market_offset_us < session.close_us
+        assert session.open_us <= time.wall() + session.clock.market_us < session.close_us
         previous = session
 
 
@@ -253,9 +254,9 @@ def test_frames_end_with_the_close_and_the_next_trading_day_follows() -> None:
     async def play() -> list[tuple[Session, int, list[list[Update]]]]:
         played = []
         async for each in feed.sessions():
-            began = time.wall() + each.session.market_offset_us
+            began = time.wall() + each.session.clock.market_us
             played.append((each.session, began, [frame async for frame in each.frames()]))
-            assert time.wall() + each.session.market_offset_us == each.session.close_us
+            assert time.wall() + each.session.clock.market_us == each.session.close_us
             if len(played) == 4:
                 break
         return played
@@ -280,9 +281,9 @@ def test_a_real_session_is_followed_by_tomorrows() -> None:
     assert first_session(feed).session == msgspec.structs.replace(today, resume=True)
     time.at_us = parse_instant("2026-11-23T16:00:00")
     tomorrow = first_session(feed).session
-    assert today.market_offset_us == 0
+    assert today.clock.market_us == 0
     assert tomorrow.trading_date == next_trading_day(MONDAY)
-    assert time.wall() + tomorrow.market_offset_us == tomorrow.open_us
+    assert time.wall() + tomorrow.clock.market_us == tomorrow.open_us
 
 
 def test_a_run_that_slept_over_days_still_plays_every_date() -> None:
