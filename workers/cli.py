@@ -18,6 +18,7 @@ from workers.commands.database import database
 from workers.commands.doctor import doctor
 from workers.commands.levels import levels, profile
 from workers.commands.processes import serve, worker
+from workers.commands.record import record
 from workers.commands.status import status
 from workers.commands.up import down, replay, up
 
@@ -37,6 +38,7 @@ app.command()(levels)
 app.command()(profile)
 app.command()(compute)
 app.command()(replay)
+app.command()(record)
 app.command()(bench)
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -146,6 +147,8 @@ class ModelSession:
         """Take over what the feed was given; the model is drawn with the first frame."""
         self._session, self._seed, self._step_us = session, seed, step_us
         self._wall, self._sleep = wall, sleep
+
+    counters: ClassVar[dict[str, int]] = {}
 
     @property
     def session(self) -> Session:

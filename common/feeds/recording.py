@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from io import StringIO
@@ -18,7 +18,6 @@ from statistics import median
 
 from common.clock import SECOND, new_york_date, parse_instant, session_hours
 from common.errors import InputError, UsageError
-from common.feeds.base import FeedSession
 from common.feeds.snapshot import VENDOR_COLUMNS, FileSnapshot, SnapshotRows, number, right_of
 from common.feeds.source import SourceFile, read_source
 from common.models import (
@@ -159,46 +158,37 @@ def _expiry(text: str) -> Expiry | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingFeed:
-    """Recorded series as a feed: one session per file and date, in the order of ``paths``."""
+def load_recording(path: Path, *, symbol: str | None) -> tuple[SourceFile, Recording]:
+    """Read a file that has to be a recorded series.
 
-    paths: Sequence[Path]
-    symbol: str | None = None
+    :param symbol: the underlying it is played under.
+    :raises InputError: when it is none, is damaged, or its name says another symbol.
+    """
+    source = read_source(path)
+    if not looks_recorded(source.text().lstrip().partition("\n")[0]):
+        raise InputError(
+            f"{path}: is no recorded series (CSV with quote_ts, spot, ...) and no file of "
+            "`gex record`"
+        )
+    named = _NAME.match(source.name)
+    if symbol and named and named.group(1).upper() != symbol.upper():
+        raise other_symbol(path, named.group(1).upper(), symbol)
+    return source, read_recording(source, symbol=symbol)
 
-    async def sessions(self) -> AsyncIterator[FeedSession]:
-        """Read the files one after the other.
 
-        :raises InputError: when one of them cannot be understood.
-        """
-        for path in self.paths:
-            source, recording = self._read(path)
-            days: dict[date, list[Fetch]] = {}
-            for fetch in recording.fetches:
-                days.setdefault(new_york_date(fetch.time), []).append(fetch)
-            for day, fetches in days.items():
-                session = _session(source, recording.symbol, day, fetches)
-                yield RecordedSession(session, recording, fetches)
+def other_symbol(path: Path, found: str, wanted: str) -> InputError:
+    """The error of a recording that is of another symbol than it is to be played under."""
+    return InputError(f"{path}: the name says {found}, not {wanted}; give --symbols {found}")
 
-    def check(self) -> None:
-        """Read every file, so that a bad one is refused before anything is started.
 
-        :raises InputError: when one of them cannot be understood.
-        """
-        for path in self.paths:
-            self._read(path)
-
-    def _read(self, path: Path) -> tuple[SourceFile, Recording]:
-        source = read_source(Path(path))
-        if not looks_recorded(source.text().lstrip().partition("\n")[0]):
-            raise InputError(f"{path}: is no recorded series (CSV with quote_ts, spot, ...)")
-        named = _NAME.match(source.name)
-        if self.symbol and named and named.group(1).upper() != self.symbol.upper():
-            raise InputError(
-                f"{path}: the name says {named.group(1).upper()}, not {self.symbol}; "
-                f"give --symbols {named.group(1).upper()}"
-            )
-        return source, read_recording(source, symbol=self.symbol)
+def recorded_sessions(source: SourceFile, recording: Recording) -> Iterator[RecordedSession]:
+    """One session for each date of a series, in order of first appearance."""
+    days: dict[date, list[Fetch]] = {}
+    for fetch in recording.fetches:
+        days.setdefault(new_york_date(fetch.time), []).append(fetch)
+    for day, fetches in days.items():
+        session = _session(source, recording.symbol, day, fetches)
+        yield RecordedSession(session, recording, fetches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +198,7 @@ class RecordedSession:
     session: Session
     recording: Recording
     fetches: list[Fetch]
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     async def frames(self) -> AsyncIterator[list[Update]]:
         """A frame per market time: spot, every contract, what is no longer listed, the end.

@@ -280,7 +280,7 @@ def _check_feed(context: Context) -> None:
         raise UsageError(str(error)) from error
     if settings.feed != "recording":
         return
-    from common.feeds.recording import RecordingFeed  # noqa: PLC0415  numpy, only when needed
+    from common.feeds.playback import RecordingFeed  # noqa: PLC0415  numpy, only when needed
 
     if not settings.recording:
         raise UsageError("--feed recording needs --recording FILE")

@@ -69,6 +69,7 @@ class FakeSession:
     frames_: Frames
     session: Session = field(default_factory=lambda: make_session(epoch=0))
     before: Callable[[int], None] = lambda number: None
+    counters: dict[str, int] = field(default_factory=dict)
     at_end: Callable[[], None] | None = None
     """Called when all frames were given; the source then stays silent until it is left."""
 
