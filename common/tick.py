@@ -68,10 +68,18 @@ def publish_tick(
     instant = _instant(session, policy.period_us, wall_us(), last) if at is None else at
     if not _is_news(last, session, instant):
         return "nothing new"
-    if session.ended and not session.replay and last is not None and at is None:
+    if session.ended and not session.replay and last is not None:
         closed = _close(cache, session, last, wall_us())
         if closed:
             return closed
+    return _compute(cache, session, policy, instant, wall_us)
+
+
+def _compute(
+    cache: Cache, session: Session, policy: TickPolicy, instant: int, wall_us: Callable[[], int]
+) -> str:
+    """The level of an instant from the states as they are now, published."""
+    symbol = session.symbol
     chain = _present_chain(cache.chain(symbol, cache.shards(symbol)), session)
     if not _is_whole(session, chain):
         return "starting"

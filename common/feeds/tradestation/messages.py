@@ -65,7 +65,7 @@ class Leg(msgspec.Struct, frozen=True, gc=False):
     Symbol: str = ""
 
 
-class Row(msgspec.Struct, frozen=True, rename=None):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """Data of a quote or of a chain row: the fields the platform uses, whatever else is sent.
 
     A quote names itself by ``Symbol``, a chain row by its only leg.
@@ -107,15 +107,13 @@ def parse(line: bytes) -> Message:
         row = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _legacy(line) or Malformed(str(error))
+    if row.Heartbeat is UNSET and row.StreamStatus is UNSET and not row.Error:
+        return row if row.name else Malformed("names no contract")
     if row.Heartbeat is not UNSET:
         return Heartbeat(row.Heartbeat if isinstance(row.Heartbeat, int) else 0)
     if row.StreamStatus is not UNSET:
         return StreamStatus(row.StreamStatus or "")
-    if row.Error is not UNSET and row.Error is not None:
-        return StreamError(row.Error, row.Message or "", row.Symbol or "")
-    if not row.name:
-        return Malformed("names no contract")
-    return row
+    return StreamError(str(row.Error), row.Message or "", row.Symbol or "")
 
 
 def _legacy(line: bytes) -> StreamError | StreamStatus | None:
