@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     tradestation_client_id: str = ""
     tradestation_client_secret: SecretStr | None = None
     tradestation_refresh_token: SecretStr | None = None
+    tradestation_redirect_uri: HttpUrl
+    tradestation_scopes: str
+    tradestation_pkce: bool
     tradestation_streams: int = Field(ge=2, le=1000)
     tradestation_date_format: Literal["MM-DD-YYYY", "YYYY-MM-DD", "ISO"]
 

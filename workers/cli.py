@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from common.errors import GexError
+from workers.commands.auth import auth
 from workers.commands.bench import bench
 from workers.commands.compute import compute
 from workers.commands.database import database
@@ -40,6 +41,7 @@ app.command()(compute)
 app.command()(replay)
 app.command()(record)
 app.command()(bench)
+app.add_typer(auth, name="auth")
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")
 app.add_typer(worker, name="worker")

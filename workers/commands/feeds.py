@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from common.errors import UsageError
 from common.feeds.base import Feed
 from common.feeds.frames import Recorder
+from common.feeds.tradestation.tokens import TokenFile
 from common.models import Session
 from workers.context import Context
 
@@ -63,7 +64,6 @@ def make_broker_feeds(
     )
     from common.feeds.tradestation.feed import TradeStationFeed  # noqa: PLC0415
     from common.feeds.tradestation.listing import Choice  # noqa: PLC0415
-    from common.feeds.tradestation.tokens import TokenFile  # noqa: PLC0415
 
     settings = context.settings
     api_url, signin_url, client_id, secret, refresh = _login(context)
@@ -74,7 +74,7 @@ def make_broker_feeds(
     )
     tokens = TokenSource(
         http,
-        TokenFile(settings.state_dir / f"{settings.feed}.tokens.json"),
+        token_file(context),
         url=signin_url,
         client_id=client_id,
         client_secret=secret,
@@ -101,6 +101,11 @@ def make_broker_feeds(
     }
 
 
+def token_file(context: Context) -> TokenFile:
+    """Where the tokens of the configured broker are kept."""
+    return TokenFile(context.settings.state_dir / f"{context.settings.feed}.tokens.json")
+
+
 def _login(context: Context) -> tuple[str, str, str, SecretStr | None, SecretStr | None]:
     """API URL, sign-in URL, client id, secret and refresh token."""
     settings = context.settings
@@ -109,8 +114,8 @@ def _login(context: Context) -> tuple[str, str, str, SecretStr | None, SecretStr
         return f"{url}/v3", url, SIMULATOR_LOGIN, login, login
     if not settings.tradestation_client_id:
         raise UsageError(
-            "feed 'tradestation' needs GEX_TRADESTATION_CLIENT_ID, _CLIENT_SECRET and "
-            "_REFRESH_TOKEN, in the environment or .env"
+            "feed 'tradestation' needs GEX_TRADESTATION_CLIENT_ID and _CLIENT_SECRET, in the "
+            "environment or .env, and a login: `gex auth tradestation`"
         )
     return (
         settings.tradestation_api_url,

@@ -12,30 +12,15 @@ import time
 from collections.abc import Callable
 
 import httpx
-import msgspec
 from pydantic import SecretStr
 
 from common.errors import CredentialsError, FeedError
+from common.feeds.tradestation.login import Grant, read_grant
 from common.feeds.tradestation.tokens import TokenFile, Tokens
 
 log = logging.getLogger(__name__)
 MARGIN_SECONDS = 60.0
 """A token is renewed this long before it expires [s]."""
-AGAIN = "log in again and set GEX_TRADESTATION_REFRESH_TOKEN"
-
-
-class _Grant(msgspec.Struct, frozen=True):
-    """Reply of the token endpoint."""
-
-    access_token: str
-    expires_in: float
-    refresh_token: str | None = None
-    scope: str = ""
-
-
-class _Refusal(msgspec.Struct, frozen=True):
-    error: str = ""
-    error_description: str = ""
 
 
 class TokenSource:
@@ -102,7 +87,7 @@ class TokenSource:
         first = self._first_refresh.get_secret_value() if self._first_refresh else ""
         refresh = stored.refresh or first
         if not refresh:
-            raise CredentialsError(f"there is no login to TradeStation; {AGAIN}")
+            raise CredentialsError("there is no login to TradeStation; run `gex auth tradestation`")
         try:
             grant = await self._ask(refresh)
         except CredentialsError:
@@ -110,18 +95,14 @@ class TokenSource:
                 raise
             grant = await self._ask(first)  # the user has logged in anew since
             refresh = first
-        renewed = Tokens(
-            access=grant.access_token,
-            expires_at=self._now() + grant.expires_in,
-            refresh=grant.refresh_token or refresh,
-            scope=grant.scope or stored.scope,
-        )
+        before = Tokens(refresh=refresh, scope=stored.scope)
+        renewed = grant.tokens(now=self._now(), before=before)
         self._file.save(renewed)  # a rotated refresh token is on disk before the old one is gone
         self.renewals += 1
         log.info("access token renewed, good for %.0f s", grant.expires_in)
         return renewed
 
-    async def _ask(self, refresh: str) -> _Grant:
+    async def _ask(self, refresh: str) -> Grant:
         form = {
             "grant_type": "refresh_token",
             "client_id": self._client_id,
@@ -133,19 +114,4 @@ class TokenSource:
             reply = await self._http.post(f"{self._url}/oauth/token", data=form)
         except httpx.HTTPError as error:
             raise FeedError(f"the sign-in host is out of reach ({type(error).__name__})") from None
-        if reply.status_code in (400, 401, 403):
-            raise CredentialsError(f"TradeStation refuses the login ({_reason(reply)}); {AGAIN}")
-        if reply.status_code != 200:
-            raise FeedError(f"the sign-in host answers {reply.status_code}")
-        try:
-            return msgspec.json.decode(reply.content, type=_Grant)
-        except msgspec.MsgspecError as error:
-            raise FeedError(f"the sign-in host's reply is not readable: {error}") from None
-
-
-def _reason(reply: httpx.Response) -> str:
-    try:
-        refusal = msgspec.json.decode(reply.content, type=_Refusal)
-    except msgspec.MsgspecError:
-        return str(reply.status_code)
-    return f"{reply.status_code} {refusal.error}".strip()
+        return read_grant(reply)
