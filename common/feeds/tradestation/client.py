@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -18,12 +18,12 @@ import httpx
 import msgspec
 
 from common.errors import CredentialsError, FeedError, UsageError
+from common.feeds.schedule import Sleep
 from common.feeds.tradestation.auth import TokenSource
 from common.feeds.tradestation.messages import ApiError
 from common.feeds.tradestation.simulated import CLOCK_HEADER, Announcement
 
 log = logging.getLogger(__name__)
-Sleep = Callable[[float], Awaitable[object]]
 SILENCE_SECONDS = 20.0
 """A stream without a byte for this long is dead: heartbeats come every 5 s [s]."""
 CONNECT_SECONDS = 10.0
@@ -82,6 +82,11 @@ class TradeStationClient:
         self.counters: Counter[str] = Counter()
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
 
+    @property
+    def may_be_simulated(self) -> bool:
+        """Whether a simulator's clock would be honoured: the real host speaks HTTPS alone."""
+        return self.url.startswith("http://")
+
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """The body of one reply, tried again while the host cannot serve.
 
@@ -124,7 +129,7 @@ class TradeStationClient:
 
         :raises FeedError: when it is out of reach.
         """
-        if self.url.startswith("http://"):
+        if self.may_be_simulated:
             await self.get("/marketdata/options/spreadtypes")
 
     async def stream(
@@ -169,7 +174,7 @@ class TradeStationClient:
 
     def _listen(self, reply: httpx.Response) -> None:
         """A simulator's clock, which is honoured over plain HTTP alone."""
-        if self.url.startswith("http://"):
+        if self.may_be_simulated:
             said = Announcement.parse(reply.headers.get(CLOCK_HEADER))
             self.announcement = said or self.announcement
 

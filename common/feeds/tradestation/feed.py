@@ -15,17 +15,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from common.clock import (
-    SECOND,
-    is_trading_day,
-    new_york_date,
-    next_trading_day,
-    session_hours,
-    wall_us,
-)
+from common.clock import SECOND, session_hours, wall_us
 from common.errors import FeedError, GexError
+from common.feeds.schedule import Schedule, Sleep
 from common.feeds.tradestation.book import Book
-from common.feeds.tradestation.client import Backoff, Sleep, TradeStationClient
+from common.feeds.tradestation.client import Backoff, TradeStationClient
 from common.feeds.tradestation.first_pass import FirstPass
 from common.feeds.tradestation.listing import Chain, Choice, Listing
 from common.feeds.tradestation.streams import Arrival, StreamReader
@@ -33,12 +27,10 @@ from common.feeds.tradestation.symbols import parse_option_symbol
 from common.models import MarketClock, Session, SnapshotEnd, Update
 
 log = logging.getLogger(__name__)
-LEAD_US = 900 * SECOND
-"""A session is connected this long before the open [us, market time]."""
+_LOOK_AGAIN_SECONDS, _PROBE_SECONDS = 30.0, 0.5
+"""Between two looks at the clock before a session; a simulator may set it anew [s]."""
 GRACE_SECONDS = 2.0
 """After the close the last quotes are waited for this long [s, wall time]."""
-_LONGEST_SLEEP = 30.0
-_PROBE_SECONDS = 0.5
 _LOOK_SECONDS = 0.25
 
 
@@ -89,12 +81,13 @@ class TradeStationFeed:
         :raises CredentialsError: when the login or its rights do not suffice.
         :raises UsageError: when the host refuses what is asked as such.
         """
-        done: date | None = None
+        longest = _PROBE_SECONDS if self.client.may_be_simulated else _LOOK_AGAIN_SECONDS
+        schedule = Schedule(self._clock, self.wall, self.sleep, longest_sleep=longest)
         listing = Listing(self.client, self.symbol, self.choice)
         backoff = Backoff()
         while True:
             try:
-                day, clock = await self._next_day(done)
+                day, clock = await schedule.next_day()
                 chains = await listing.chains(day)
             except FeedError as error:
                 pause = backoff.next()
@@ -104,21 +97,7 @@ class TradeStationFeed:
             backoff.reset()
             session = self._session(day, clock)
             yield TradeStationSession(self, session, listing, chains)
-            done = day if clock.market(self.wall()) >= session.close_us else done
-
-    async def _next_day(self, done: date | None) -> tuple[date, MarketClock]:
-        """The trading date that runs or begins next, once it is time to connect."""
-        while True:
-            clock = await self._clock()
-            now = clock.market(self.wall())
-            day = new_york_date(now)
-            while (done is not None and day <= done) or not _is_open_or_ahead(day, now):
-                day = next_trading_day(day)
-            left = (clock.wall(session_hours(day)[0] - LEAD_US) - self.wall()) / SECOND
-            if left <= 0:
-                return day, clock
-            simulated = self.client.announcement is not None
-            await self.sleep(min(left, _PROBE_SECONDS if simulated else _LONGEST_SLEEP))
+            schedule.close(day, clock)
 
     async def _clock(self) -> MarketClock:
         await self.client.probe()
@@ -262,7 +241,3 @@ def _watch(first: FirstPass, arrival: Arrival, now: float) -> None:
             first.saw(arrival.source, contract, now)
     if arrival.end_of_snapshot:
         first.ended(arrival.source)
-
-
-def _is_open_or_ahead(day: date, now: int) -> bool:
-    return is_trading_day(day) and now < session_hours(day)[1]

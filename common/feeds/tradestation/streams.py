@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from common.errors import FeedError, UsageError
+from common.feeds.schedule import Sleep
 from common.feeds.tradestation.client import (
     Backoff,
-    Sleep,
     TradeStationClient,
     UnavailableError,
 )
