@@ -24,7 +24,7 @@ from common.errors import UsageError
 from common.resources import project_root, resource
 
 PREFIX = "GEX_"
-FeedSetting = Literal["simulator", "tradestation", "recording", "none"]
+FeedSetting = Literal["simulator", "tradestation", "cboe", "recording", "none"]
 SignSetting = Literal["index", "short_all"]
 Positive = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$")]
@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     stale_after_seconds: Positive
     expirations: int = Field(ge=1, le=100)
     strike_proximity: int = Field(ge=1, le=100_000)
+
+    cboe_url: HttpUrl
+    cboe_poll_seconds: Positive
 
     tradestation_api_url: HttpUrl
     tradestation_signin_url: HttpUrl

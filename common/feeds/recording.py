@@ -19,24 +19,19 @@ from statistics import median
 from common.clock import SECOND, new_york_date, parse_instant, session_hours
 from common.errors import InputError, UsageError
 from common.feeds.snapshot import VENDOR_COLUMNS, FileSnapshot, SnapshotRows, number, right_of
+from common.feeds.snapshot_updates import Contract, snapshot_updates
 from common.feeds.source import SourceFile, read_source
 from common.models import (
     Expiry,
-    QuoteUpdate,
     Session,
     SnapshotEnd,
-    SpotUpdate,
     Update,
-    key_puts,
-    key_strikes,
 )
 
 REQUIRED = ("quote_ts", "spot", "expiry", "type", "strike", "bid", "ask", "volume", "open_interest")
 """Columns without which there are no levels."""
 _DEFAULT_CADENCE_US = 300 * SECOND
 _NAME = re.compile(r"([A-Za-z]{1,6})_0dte_")
-_NUMBERS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
-Contract = tuple[Expiry, float, str]
 
 
 @dataclass(slots=True)
@@ -209,56 +204,12 @@ class RecordedSession:
         held: dict[Contract, None] = {}
         seq = 0
         for at, fetch in enumerate(self.fetches):
-            updates, held = _updates(self.recording.snapshot(fetch), held, seq)
+            updates, held = snapshot_updates(self.recording.snapshot(fetch), held, seq)
             seq += len(updates)
             frame += updates
             if at + 1 == len(self.fetches) or self.fetches[at + 1].time != fetch.time:
                 yield [*frame, SnapshotEnd(fetch.time)]
                 frame = []
-
-
-def _updates(
-    snapshot: FileSnapshot, held: dict[Contract, None], seq: int
-) -> tuple[list[Update], dict[Contract, None]]:
-    """The events of one snapshot, numbered from ``seq``, and the contracts it lists."""
-    updates: list[Update] = []
-    if snapshot.spot > 0.0:
-        updates.append(SpotUpdate(snapshot.as_of, snapshot.spot, seq))
-    listed: dict[Contract, None] = {}
-    quotes = snapshot.quotes
-    columns = zip(*(quotes[name].tolist() for name in _NUMBERS), strict=True)
-    contracts = zip(
-        snapshot.expiry_index.tolist(),
-        key_strikes(quotes["key"]).tolist(),
-        key_puts(quotes["key"]).tolist(),
-        strict=True,
-    )
-    for (index, strike, put), values in zip(contracts, columns, strict=True):
-        contract: Contract = (snapshot.expiries[index], strike, "P" if put else "C")
-        listed[contract] = None
-        updates.append(
-            QuoteUpdate(
-                contract[0],
-                strike,
-                "P" if put else "C",
-                snapshot.as_of,
-                **dict(zip(_NUMBERS, values, strict=True)),
-                seq=seq + len(updates),
-            )
-        )
-    for contract in held:
-        if contract not in listed:
-            updates.append(
-                QuoteUpdate(
-                    contract[0],
-                    contract[1],
-                    "P" if contract[2] == "P" else "C",
-                    snapshot.as_of,
-                    withdrawn=True,
-                    seq=seq + len(updates),
-                )
-            )
-    return updates, listed
 
 
 def _session(source: SourceFile, symbol: str, day: date, fetches: list[Fetch]) -> Session:

@@ -45,7 +45,28 @@ def make_feeds(context: Context) -> dict[str, Feed]:
     if settings.feed in ("simulator", "tradestation"):
         folder = settings.record_dir
         return dict(make_broker_feeds(context, tap=Recorder(folder).open if folder else None))
+    if settings.feed == "cboe":
+        return _cboe_feeds(context)
     raise UsageError(f"feed {settings.feed!r} has nothing to ingest")
+
+
+def _cboe_feeds(context: Context) -> dict[str, Feed]:
+    from common.feeds.cboe_live import CboeFeed  # noqa: PLC0415
+
+    settings = context.settings
+    http = httpx.AsyncClient(
+        timeout=30.0, trust_env=_uses_proxies(settings.cboe_url), follow_redirects=True
+    )
+    return {
+        symbol: CboeFeed(
+            http,
+            symbol,
+            settings.cboe_url,
+            poll_seconds=settings.cboe_poll_seconds,
+            expirations=settings.expirations,
+        )
+        for symbol in settings.symbols
+    }
 
 
 def make_broker_feeds(
@@ -70,7 +91,7 @@ def make_broker_feeds(
     http = httpx.AsyncClient(
         timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None),
         limits=httpx.Limits(max_connections=None),
-        trust_env=urlsplit(api_url).hostname not in _LOOPBACK,
+        trust_env=_uses_proxies(api_url),
     )
     tokens = TokenSource(
         http,
@@ -99,6 +120,11 @@ def make_broker_feeds(
         )
         for symbol in settings.symbols
     }
+
+
+def _uses_proxies(url: str) -> bool:
+    """A proxy of the environment never serves this very machine."""
+    return urlsplit(url).hostname not in _LOOPBACK
 
 
 def token_file(context: Context) -> TokenFile:

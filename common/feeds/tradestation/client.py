@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
 import httpx
 import msgspec
 
 from common.errors import CredentialsError, FeedError, UsageError
+from common.feeds.backoff import Backoff
 from common.feeds.schedule import Sleep
 from common.feeds.tradestation.auth import TokenSource
 from common.feeds.tradestation.messages import ApiError
@@ -27,7 +26,6 @@ log = logging.getLogger(__name__)
 SILENCE_SECONDS = 20.0
 """A stream without a byte for this long is dead: heartbeats come every 5 s [s]."""
 CONNECT_SECONDS = 10.0
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 QUOTA_PAUSE = 60.0
 """Wait after a refused quota without a reset time [s]."""
 OPENING_AT_ONCE = 3
@@ -41,23 +39,6 @@ class UnavailableError(FeedError):
         super().__init__(text)
         self.pause = pause
         """What the host asks to wait [s], if it does."""
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Full jitter between tries, doubling up to a minute; health starts it over."""
-
-    attempt: int = 0
-
-    def next(self) -> float:
-        """How long to wait before the next try [s]."""
-        ceiling = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.attempt, 16))
-        self.attempt += 1
-        return random.uniform(0.0, ceiling)  # noqa: S311  jitter, no secret
-
-    def reset(self) -> None:
-        """The last try went well."""
-        self.attempt = 0
 
 
 class TradeStationClient:

@@ -17,9 +17,10 @@ from typing import Protocol
 
 from common.clock import SECOND, session_hours, wall_us
 from common.errors import FeedError, GexError
+from common.feeds.backoff import Backoff
 from common.feeds.schedule import Schedule, Sleep
 from common.feeds.tradestation.book import Book
-from common.feeds.tradestation.client import Backoff, TradeStationClient
+from common.feeds.tradestation.client import TradeStationClient
 from common.feeds.tradestation.first_pass import FirstPass
 from common.feeds.tradestation.listing import Chain, Choice, Listing
 from common.feeds.tradestation.streams import Arrival, StreamReader

@@ -12,12 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from common.errors import FeedError, UsageError
+from common.feeds.backoff import Backoff
 from common.feeds.schedule import Sleep
-from common.feeds.tradestation.client import (
-    Backoff,
-    TradeStationClient,
-    UnavailableError,
-)
+from common.feeds.tradestation.client import TradeStationClient, UnavailableError
 from common.feeds.tradestation.messages import (
     Heartbeat,
     Malformed,

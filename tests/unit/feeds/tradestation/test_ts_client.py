@@ -12,7 +12,8 @@ import pytest
 from broker import SECRETS, URL, Broker, Chunks
 
 from common.errors import CredentialsError, FeedError, UsageError
-from common.feeds.tradestation.client import Backoff, UnavailableError
+from common.feeds.backoff import Backoff
+from common.feeds.tradestation.client import UnavailableError
 from common.feeds.tradestation.simulated import CLOCK_HEADER, Announcement
 from common.feeds.tradestation.tokens import TokenFile, Tokens
 from common.models import MarketClock
