@@ -18,6 +18,7 @@ from workers.commands.database import database
 from workers.commands.doctor import doctor
 from workers.commands.levels import levels, profile
 from workers.commands.processes import serve, worker
+from workers.commands.simulator import simulator
 from workers.commands.status import status
 from workers.commands.up import down, replay, up
 
@@ -38,6 +39,7 @@ app.command()(profile)
 app.command()(compute)
 app.command()(replay)
 app.command()(bench)
+app.command()(simulator)
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")
 app.add_typer(worker, name="worker")
