@@ -231,5 +231,8 @@ def _market(context: Context, wishes: Wishes) -> Market:
     from common.feeds.source import read_source  # noqa: PLC0415
     from workers.simulator.recorded_market import RecordedMarket  # noqa: PLC0415
 
+    named = settings.symbols if wishes.symbols else (None,)
+    if len(named) > 1:
+        raise UsageError("a recording holds one symbol; give --symbols one")
     source = read_source(wishes.recording)
-    return RecordedMarket(source, read_recording(source, symbol=wishes.symbols))
+    return RecordedMarket(source, read_recording(source, symbol=named[0]))
