@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     redis_port: Port
     dashboard_port: Port
     flower_port: Port
+    simulator_port: Port
     redis_maxmemory_mb: int = Field(ge=16)
 
     symbols: Annotated[tuple[str, ...], NoDecode]

@@ -20,6 +20,7 @@ from workers.commands.doctor import doctor
 from workers.commands.levels import levels, profile
 from workers.commands.processes import serve, worker
 from workers.commands.record import record
+from workers.commands.simulator import simulator
 from workers.commands.status import status
 from workers.commands.up import down, replay, up
 
@@ -42,6 +43,7 @@ app.command()(replay)
 app.command()(record)
 app.command()(bench)
 app.add_typer(auth, name="auth")
+app.command()(simulator)
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")
 app.add_typer(worker, name="worker")

@@ -14,8 +14,8 @@ from celery.bin.celery import celery as celery_command
 from common.resources import project_root, resource
 from workers.cli import app
 
-IN_THE_PROCFILE_ONLY = {"migrate": "--stay"}
-"""Honcho ends with any of its programs, so that one stays there when it is done."""
+IN_THE_PROCFILE_ONLY = {"migrate": "--stay", "simulator": "--when-needed"}
+"""Honcho starts all of its programs and ends with any of them, so these stay there."""
 
 
 def supervisor() -> configparser.ConfigParser:

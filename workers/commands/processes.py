@@ -65,7 +65,7 @@ def _wait_for_a_level(context: Context) -> None:
         time.sleep(0.25)
 
 
-def _idle(reason: str) -> None:
+def idle(reason: str) -> None:
     """Say why there is nothing to do and stay: a Procfile ends when one of its programs does."""
     typer.echo(reason)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
@@ -76,7 +76,7 @@ def serve_redis() -> None:
     """The embedded Redis (Valkey): anyone on this machine may read, only you may write."""
     context = Context.load()
     if context.settings.redis_url is not None:
-        _idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
+        idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
         return
     redis_server.run(context.instance, _runtime(context))
 
@@ -86,7 +86,7 @@ def serve_postgres() -> None:
     """The embedded PostgreSQL: on a unix socket that only you can reach."""
     context = Context.load()
     if context.settings.database_url is not None:
-        _idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
+        idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
         return
     _runtime(context)
     postgres_server.run(context.instance)

@@ -89,6 +89,7 @@ class Run:
             **passed,
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
+            "GEX_START_SIMULATOR": str(settings.feed == "simulator").lower(),
             "GEX_START_INGEST": str(settings.feed != "none").lower(),
             "GEX_GREEKS_WORKERS": str(settings.greeks_workers),
         }
