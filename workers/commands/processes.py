@@ -44,6 +44,7 @@ def _begin() -> Context:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     _runtime(context)
     return context
 
