@@ -191,6 +191,22 @@ def test_the_last_level_of_a_session_is_closed_and_stays(house: House) -> None:
     assert {house.client.pttl(name) for name in names} == {-1}
 
 
+def test_quotes_of_the_close_itself_do_not_empty_the_closing_level(house: House) -> None:
+    """They have no time left to be priced with; the closing level is the last before them."""
+    house.tick(CLOSE - SECOND)
+    before = house.cache.latest("SPY")
+    house.state(time=CLOSE + 1, seq=10_000)
+    house.session(ended=True)
+    assert house.tick(CLOSE + SECOND) == "published"
+    after = house.cache.latest("SPY")
+    assert before is not None
+    assert after is not None
+    assert {name for name in after if after[name] != before[name]} == {"state", "published_at"}
+    profile = house.cache.profile("SPY")
+    assert profile is not None
+    assert (profile["state"], house.levels["state"]) == ("closed", "closed")
+
+
 def test_the_last_level_is_published_once(house: House) -> None:
     house.session(ended=True)
     assert house.tick(CLOSE) == "published"

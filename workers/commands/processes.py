@@ -22,12 +22,12 @@ from common.bus.streams import Streams
 from common.clock import SECOND
 from common.db.connection import connect as connect_database
 from common.db.store import Store
-from common.errors import ServiceError, UsageError
-from common.feeds.base import Feed
+from common.errors import ServiceError
 from common.servers import postgres_server, redis_server
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
+from workers.commands.feeds import make_feeds
 from workers.context import Context, software
 
 _FLOWER_PATIENCE = 20.0
@@ -44,6 +44,7 @@ def _begin() -> Context:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     _runtime(context)
     return context
 
@@ -126,8 +127,8 @@ def worker_ingest() -> None:
     )
     client = context.redis()
     ingestors = [
-        Ingestor(client, symbol, make_feed(context, symbol), pace, request_tick)
-        for symbol in settings.symbols
+        Ingestor(client, symbol, feed, pace, request_tick)
+        for symbol, feed in make_feeds(context).items()
     ]
 
     async def run() -> None:
@@ -187,24 +188,6 @@ def worker_store(
         keep_seconds=settings.keep_seconds,
     )
     _run(Actor(Streams(client), handler, name, _policy(settings)))
-
-
-def make_feed(context: Context, symbol: str) -> Feed:
-    """The configured feed of a symbol.
-
-    :raises UsageError: when it cannot be made from the settings.
-    """
-    settings = context.settings
-    if settings.feed == "recording":
-        from pathlib import Path  # noqa: PLC0415
-
-        from common.feeds.recording import RecordingFeed  # noqa: PLC0415
-
-        if not settings.recording:
-            raise UsageError("feed 'recording' needs a file: --recording FILE or GEX_RECORDING")
-        paths = [Path(part) for part in settings.recording.split(os.pathsep)]
-        return RecordingFeed(paths, symbol=symbol)
-    raise UsageError(f"feed {settings.feed!r} has nothing to ingest")
 
 
 def _policy(settings: Settings) -> Policy:

@@ -124,10 +124,19 @@ class Run:
         for program in self.supervisor.programs():
             gone = program.name == "migrate" and program.state == "EXITED" and program.exit_status
             if program.failed or gone:
-                tail = self.supervisor.log_tail(program.name, 1)
-                folder = self.context.instance.log_dir
-                log = folder / f"{program.name}.log"
-                raise ServiceError(f"{program.name} does not run: {tail} ({log})")
+                raise ServiceError(self._why(program.name))
+
+    def _refused_feed(self) -> str | None:
+        """Why the ingestor has given up for good, or None: it says so by its exit code."""
+        for program in self.supervisor.programs():
+            refused = program.exit_status == UsageError.exit_code
+            if program.name == "ingest" and program.state == "EXITED" and refused:
+                return self._why(program.name)
+        return None
+
+    def _why(self, name: str) -> str:
+        log = self.context.instance.log_dir / f"{name}.log"
+        return f"{name} does not run: {self.supervisor.log_tail(name, 1)} ({log})"
 
     def _tell_where(self, runtime: Runtime) -> None:
         instance = self.context.instance
@@ -148,13 +157,15 @@ class Run:
         settings = self.context.settings
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        checked = 0.0
+        checked, refused = 0.0, None
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
                     self._check_programs()
-                    checked = now
+                    refused, checked = self._refused_feed(), now
+                    if refused and not display.has_levels:
+                        raise ServiceError(refused)
                 try:
                     for symbol in symbols:
                         display.show(symbol, cache.latest(symbol))
@@ -162,6 +173,8 @@ class Run:
                         break
                 except ServiceError as error:
                     display.note(str(error))
+                if refused:  # the last levels stay on show, as stale as they are
+                    display.warn(refused)
                 time.sleep(0.2)
         return 0
 
@@ -281,7 +294,7 @@ def _check_feed(context: Context) -> None:
         raise UsageError(str(error)) from error
     if settings.feed != "recording":
         return
-    from common.feeds.recording import RecordingFeed  # noqa: PLC0415  numpy, only when needed
+    from common.feeds.playback import RecordingFeed  # noqa: PLC0415  numpy, only when needed
 
     if not settings.recording:
         raise UsageError("--feed recording needs --recording FILE")
