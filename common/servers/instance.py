@@ -187,6 +187,13 @@ class Instance:
         host = _reachable(self.settings.listen_host)
         return f"http://{host}:{runtime.flower_port}" if runtime else ""
 
+    def dashboard_url(self) -> str:
+        """Where the page is, or an empty text when none was started here."""
+        runtime = self.runtime()
+        host = _reachable(self.settings.listen_host)
+        served = runtime is not None and runtime.dashboard_port
+        return f"http://{host}:{runtime.dashboard_port}" if runtime and served else ""
+
     def _socket_folder(self, digest: str) -> Path:
         folder = self.state_dir / "run"
         reachable = os.geteuid() != 0 or passable(self.state_dir.parent)
