@@ -36,6 +36,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     redis_password: str
     flower_port: int
     dashboard_port: int
+    """0 where no page is served."""
     embedded_redis: bool
     embedded_postgres: bool
 
@@ -120,9 +121,10 @@ class Instance:
         except (OSError, msgspec.MsgspecError) as error:
             raise UsageError(f"{self._runtime_file} is not readable: {error}; remove it") from error
 
-    def decide(self) -> Runtime:
+    def decide(self, *, dashboard: bool = True) -> Runtime:
         """Choose free ports, keep the password, and write it down.
 
+        :param dashboard: whether the page gets a port; without one it is not served.
         :raises UsageError: when no port is free.
         """
         before, settings = self.runtime(), self.settings
@@ -132,7 +134,7 @@ class Instance:
             redis_port=port(host, settings.redis_port) if embedded_redis else 0,
             redis_password=before.redis_password if before else secrets.token_urlsafe(24),
             flower_port=port(host, settings.flower_port),
-            dashboard_port=port(host, settings.dashboard_port),
+            dashboard_port=port(host, settings.dashboard_port) if dashboard else 0,
             embedded_redis=embedded_redis,
             embedded_postgres=settings.database_url is None,
         )
@@ -188,11 +190,11 @@ class Instance:
         return f"http://{host}:{runtime.flower_port}" if runtime else ""
 
     def dashboard_url(self) -> str:
-        """Where the page is, or an empty text when none was started here."""
+        """Where the page is, or an empty text when none is served here."""
         runtime = self.runtime()
-        host = _reachable(self.settings.listen_host)
-        served = runtime is not None and runtime.dashboard_port
-        return f"http://{host}:{runtime.dashboard_port}" if runtime and served else ""
+        if runtime is None or not runtime.dashboard_port:
+            return ""
+        return f"http://{_reachable(self.settings.listen_host)}:{runtime.dashboard_port}"
 
     def _socket_folder(self, digest: str) -> Path:
         folder = self.state_dir / "run"

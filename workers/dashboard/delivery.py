@@ -71,7 +71,7 @@ class Delivery:
         ):
             return
         response.headers.add("Vary", "Accept-Encoding")
-        if request.method == "HEAD" or "gzip" not in request.accept_encodings:
+        if request.method == "HEAD" or not request.accept_encodings["gzip"]:
             return
         response.direct_passthrough = False
         body = response.get_data()

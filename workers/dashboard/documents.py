@@ -46,8 +46,9 @@ class Documents:
             found = self.cache.published(symbol)
         except BusError as error:
             return AWAY, self._document(symbol=symbol, error=str(error))
-        parts = {"session": found.session, "latest": found.latest, "profile": found.profile}
-        return OK, self._document(symbol=symbol, **parts)
+        return OK, self._document(
+            symbol=symbol, session=found.session, latest=found.latest, profile=found.profile
+        )
 
     def day(self, session: str, since: str) -> Answer:
         """The day so far of a session.

@@ -88,8 +88,7 @@ def _columns(rows: _Rows) -> JsonDict:
         "time": [from_datetime(row["time"]) // 1000 for row in rows],
         "state": [row["state"] for row in rows],
         **{
-            name: [_finite(row[name]) for row in rows]
-            for name in ("spot", "net_gex", "zero_gamma")
+            name: [_finite(row[name]) for row in rows] for name in ("spot", "net_gex", "zero_gamma")
         },
     }
 

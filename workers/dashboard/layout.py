@@ -6,10 +6,12 @@ Owns their places, names and controls; what they show is built in the browser
 
 from __future__ import annotations
 
+from typing import Any
+
 from dash import dcc, html
 
 CHARTS = ("strikes", "curve", "history")
-_CONFIG = {
+_CONFIG: Any = {
     "displaylogo": False,
     "doubleClick": False,  # the page itself resets, so that the view follows the market again
     "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "toImage"]],
@@ -49,15 +51,14 @@ def layout() -> html.Div:
 
 def _chart(name: str, title: str, keys: dict[str, str], aside: str) -> html.Section:
     heading = f"{name}-title"
+    named: dict[str, Any] = {"aria-labelledby": heading}
+    legend = [html.Span(label, className=f"key key-{kind}") for kind, label in keys.items()]
     return html.Section(
         [
             html.Header(
                 [
                     html.H2(title, id=heading),
-                    html.Span(
-                        [html.Span(label, className=f"key key-{kind}") for kind, label in keys.items()],
-                        className="keys",
-                    ),
+                    html.Span(legend, className="keys"),
                     html.Span(aside, className="aside"),
                     html.Button(
                         "reset zoom",
@@ -73,5 +74,5 @@ def _chart(name: str, title: str, keys: dict[str, str], aside: str) -> html.Sect
             html.P(id=f"{name}-words", className="unseen"),
         ],
         className=f"panel panel-{name}",
-        **{"aria-labelledby": heading},
+        **named,
     )

@@ -30,7 +30,7 @@ _PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
 _THREADS = 8
 
 
-class Page(Dash):  # type: ignore[misc]  # dash has no types of its own for it
+class Page(Dash):
     """The page: its first response carries the latest numbers, Dash draws the charts."""
 
     def __init__(self, documents: Documents) -> None:
@@ -56,7 +56,7 @@ class Page(Dash):  # type: ignore[misc]  # dash has no types of its own for it
         )
         self.index_string = (_FOLDER / "page.html").read_text(encoding="utf-8")
         self.layout = layout()
-        self.clientside_callback(
+        self.clientside_callback(  # type: ignore[no-untyped-call]  # dash has few types
             ClientsideFunction("gex", "draw"),
             [Output(name, "figure") for name in CHARTS],
             Input("charts", "id"),
@@ -65,7 +65,7 @@ class Page(Dash):  # type: ignore[misc]  # dash has no types of its own for it
         self.server.add_url_rule("/data/day", view_func=self._day)
         Delivery(self.csp_hashes()).attach(self.server)
 
-    def interpolate_index(self, **parts: Any) -> str:
+    def interpolate_index(self, **parts: Any) -> str:  # type: ignore[override]  # called by name
         """The frame with Dash's parts and ours; the data comes last, as it is no template."""
         symbol = self._documents.symbol(request.args.get("symbol"))
         _, first = self._documents.published(symbol)
@@ -73,7 +73,7 @@ class Page(Dash):  # type: ignore[misc]  # dash has no types of its own for it
             "style": asset("style.css"),
             "icon": asset("icon.svg"),
             "theme": asset("theme.js"),
-            "plotly": self.get_relative_path(_PLOTLY),
+            "plotly": _PLOTLY,
             "own": "\n".join(f'<script src="{asset(f"{name}.js")}"></script>' for name in SCRIPTS),
             "first": first.decode().replace("<", "\\u003c"),
         }
@@ -104,7 +104,7 @@ def serve_page(page: Page, *, host: str, port: int) -> None:
     """
     try:
         server = waitress.create_server(
-            page.server, host=host or "0.0.0.0", port=port, threads=_THREADS, ident=None  # noqa: S104
+            page.server, host=host, port=port, threads=_THREADS, ident=None
         )
     except OSError as error:
         reason = error.strerror or error

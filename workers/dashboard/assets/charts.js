@@ -83,7 +83,7 @@
     drawn.on('plotly_relayout', (change) => {
       if (!Object.keys(change).some((name) => /^[xy]axis\d*\./.test(name))) return;
       gex.windows.moved(chart);
-      if (chart === 'strikes') draw(gex.poll.view, null, false); // strikes out of sight come in
+      draw(gex.poll.view, null, false); // what was out of sight comes in
       notes();
     });
     drawn.on('plotly_doubleclick', () => reset(chart));

@@ -158,12 +158,12 @@
     const { spots, net_gex: values } = profile.curve;
     if (!format.known(profile.spot) || spots.length === 0) return nothing(look, 'no usable quotes');
     const revision = windows.revision('curve', latest.session);
-    const [x, y] = withZeros(spots, values);
     const marks = lines(level, look).filter(([, name]) => name === 'spot' || name === 'zero gamma');
     const wanted = windows.around(
       profile.spot, 1.25 * SHARES.half * profile.spot, marks.map(([value]) => value),
       2 * SHARES.limit * profile.spot,
     );
+    const [x, y] = withZeros(spots, values, windows.zoomed('curve') ? null : wanted);
     const fill = (part, color) => ({
       type: 'scatter', mode: 'lines', x, y: y.map(part), fill: 'tozeroy', fillcolor: color,
       line: { width: 0 }, hoverinfo: 'skip',
@@ -202,12 +202,15 @@
 
   const moved = (at, spot) => `${format.signed((100 * (at - spot)) / spot)} %`;
 
-  /** A curve with its crossings of zero put in, so that each side is filled up to them. */
-  function withZeros(spots, values) {
+  /** A curve with its crossings of zero put in, so that each side is filled up to them.
+      @param range where it is seen, with a point beyond either end; null: all of it */
+  function withZeros(spots, values, range = null) {
     const [x, y] = [[], []];
+    const margin = spots.length > 1 ? spots[1] - spots[0] : 0;
     spots.forEach((spot, place) => {
       const value = values[place];
       if (!format.known(value)) return;
+      if (range !== null && (spot < range[0] - margin || spot > range[1] + margin)) return;
       const before = y.length - 1;
       if (before >= 0 && y[before] * value < 0) {
         x.push(x[before] + ((spot - x[before]) * y[before]) / (y[before] - value));
