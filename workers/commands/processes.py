@@ -17,9 +17,10 @@ from typing import Annotated
 
 import typer
 
+from common.bus.cache import Cache
 from common.bus.leases import Leases
 from common.bus.streams import Streams
-from common.clock import SECOND
+from common.clock import SECOND, wall_us
 from common.db.connection import connect as connect_database
 from common.db.store import Store
 from common.errors import ServiceError
@@ -32,6 +33,8 @@ from workers.context import Context, software
 
 _FLOWER_PATIENCE = 20.0
 """Flower starts after this, level or not [s]."""
+_PAGE_PATIENCE = 1.5
+"""How long the page waits for Redis before it says that it is away [s]."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
@@ -109,6 +112,27 @@ def serve_flower() -> None:
         "--loglevel=WARNING",
     ]
     os.execvp(arguments[0], arguments)  # noqa: S606  a fixed command
+
+
+@serve.command("dashboard")
+def serve_dashboard() -> None:
+    """The page: levels, charts and the day's history in a browser."""
+    from workers.dashboard.documents import Documents  # noqa: PLC0415  Dash, only where it is needed
+    from workers.dashboard.history import History  # noqa: PLC0415
+    from workers.dashboard.page import Page, serve_page  # noqa: PLC0415
+
+    context = _begin()
+    settings, runtime = context.settings, _runtime(context)
+    documents = Documents(
+        cache=Cache(context.redis(timeout=_PAGE_PATIENCE)),
+        history=History(lambda: context.database("dashboard")),
+        symbols=settings.symbols,
+        period_ms=1000 * settings.tick_seconds,
+        replay_period_ms=1000 * settings.replay_tick_seconds / parse_speed(settings.speed),
+        wall_us=wall_us,
+    )
+    port = runtime.dashboard_port or settings.dashboard_port  # 0: `gex up --no-dashboard`
+    serve_page(Page(documents), host=settings.listen_host, port=port)
 
 
 @worker.command("ingest")

@@ -45,6 +45,7 @@ class Run:
     context: Context
     exit_at_end: bool
     seconds: float | None
+    dashboard: bool = True
     supervisor: Supervisor = field(init=False)
     began: float = field(default_factory=time.monotonic)
 
@@ -61,7 +62,7 @@ class Run:
             ended = end_leftovers(instance)
             if ended:
                 console.print(f"ended {ended} processes that a killed start had left running")
-            runtime = instance.decide()
+            runtime = instance.decide(dashboard=self.dashboard)
             _catch_signals()
             try:
                 self.supervisor.start(self._environment(runtime))
@@ -90,6 +91,7 @@ class Run:
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
             "GEX_START_SIMULATOR": str(settings.feed == "simulator").lower(),
+            "GEX_START_DASHBOARD": str(self.dashboard).lower(),
             "GEX_START_INGEST": str(settings.feed != "none").lower(),
             "GEX_GREEKS_WORKERS": str(settings.greeks_workers),
         }
@@ -149,6 +151,8 @@ class Run:
         where = instance.database_url() if runtime.embedded_postgres else "yours (GEX_DATABASE_URL)"
         console.print(f"database  {where}")
         console.print(f"flower    {instance.flower_url()}")
+        if self.dashboard:
+            console.print(f"[bold green]page      {instance.dashboard_url()}[/]")
         console.print(f"logs      {instance.log_dir}")
         console.print(f"feed      {settings.feed}  {' '.join(settings.symbols)}   (Ctrl-C stops)")
 
@@ -213,9 +217,7 @@ def up(
     seconds: Annotated[
         float | None, typer.Option("--for", help="Stop after this many seconds.", min=0.1)
     ] = None,
-    no_dashboard: Annotated[
-        bool, typer.Option("--no-dashboard", help="Serve no page (there is none yet).")
-    ] = False,
+    no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="Serve no page.")] = False,
 ) -> None:
     """Start the whole platform here: servers, feed, workers, levels. Ctrl-C stops it all.
 
@@ -224,7 +226,6 @@ def up(
 
     Example: gex up --feed recording --recording spy_0dte_2026-08-19.csv.gz --exit-at-end
     """
-    del no_dashboard  # there is no page to leave out yet
     if recording is not None and feed is None:
         feed = "recording"
     context = Context.load(
@@ -234,7 +235,7 @@ def up(
         speed=speed,
     )
     _check_feed(context)
-    raise typer.Exit(Run(context, exit_at_end, seconds)())
+    raise typer.Exit(Run(context, exit_at_end, seconds, dashboard=not no_dashboard)())
 
 
 def replay(
