@@ -203,10 +203,14 @@ class Run:
 def up(
     symbols: Annotated[str | None, typer.Option(help="Underlyings, e.g. SPY,QQQ.")] = None,
     feed: Annotated[
-        str | None, typer.Option(help="simulator, recording, or none (servers and levels only).")
+        str | None,
+        typer.Option(
+            help="simulator, tradestation, cboe (no account, 15 minutes old), recording, or none "
+            "(servers only)."
+        ),
     ] = None,
     recording: Annotated[
-        Path | None, typer.Option(help="A recorded day (CSV, .gz too) for --feed recording.")
+        Path | None, typer.Option(help="A recorded day (CSV, or a file of `gex record`).")
     ] = None,
     speed: Annotated[
         str | None, typer.Option(help="Speed of a recording: max, or a multiple of real time.")
@@ -221,7 +225,7 @@ def up(
 ) -> None:
     """Start the whole platform here: servers, feed, workers, levels. Ctrl-C stops it all.
 
-    Without options a seeded market model feeds it, with a session that is open now. Servers
+    Without options a simulator of TradeStation feeds it, with a session that is open now. Servers
     that GEX_REDIS_URL or GEX_DATABASE_URL name are used instead of the embedded ones.
 
     Example: gex up --feed recording --recording spy_0dte_2026-08-19.csv.gz --exit-at-end
