@@ -14,8 +14,9 @@ import orjson
 from tornado.web import RequestHandler
 
 from common.clock import is_trading_day, previous_trading_day
+from common.feeds.roots import INDEXES
 from common.feeds.tradestation.simulated import CLOCK_HEADER
-from common.feeds.tradestation.symbols import INDEXES, parse_option_symbol
+from common.feeds.tradestation.symbols import parse_option_symbol
 from common.models import JsonDict
 from workers.simulator.chain_query import (
     asked_expiry,
