@@ -23,10 +23,10 @@ from common.clock import SECOND, session_hours, wall_us
 from common.errors import FeedError, InputError
 from common.feeds.backoff import Backoff
 from common.feeds.cboe import FEED_DELAY_US, is_cboe, parse_chain
+from common.feeds.roots import INDEXES
 from common.feeds.schedule import Schedule, Sleep
 from common.feeds.snapshot import FileSnapshot
 from common.feeds.snapshot_updates import Contract, snapshot_updates
-from common.feeds.tradestation.symbols import INDEXES
 from common.models import MarketClock, Session, SnapshotEnd, Update
 
 log = logging.getLogger(__name__)

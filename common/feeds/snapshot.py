@@ -1,7 +1,7 @@
 """Rows of any chain file as one ChainSnapshot.
 
-Owns what every file format shares: reading numbers that may not be numbers, contract keys,
-order, duplicates; must not know any format. Bad rows are counted, never raised.
+Owns what every file format shares: reading numbers that may not be numbers, contract symbols
+and keys, order, duplicates; must not know any format. Bad rows are counted, never raised.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import numpy as np
 
+from common.clock import iso_ms
+from common.errors import InputError
+from common.feeds.roots import OCC_SYMBOL, expiry_of, underlying_of
 from common.models import QUOTE, ChainSnapshot, Expiry, FloatArray, Right, contract_keys
 
 BAD_PRICE = float("-inf")
@@ -30,6 +34,8 @@ class FileSnapshot(ChainSnapshot, frozen=True, kw_only=True):
     """Rows that name no contract (strike, right or expiration is no such thing)."""
     left_out: int = 0
     """Contracts of adjusted or foreign roots, and earlier rows of a repeated contract."""
+    spot_at: int | None = None
+    """Time of the underlying's price [us] where it is not that of the quotes."""
 
 
 @dataclass(slots=True)
@@ -42,6 +48,38 @@ class SnapshotRows:
     _quotes: list[tuple[float, ...]] = field(default_factory=list)
     _vendor: list[tuple[float, ...]] = field(default_factory=list)
     _symbols: list[str] = field(default_factory=list)
+    _times: list[int] = field(default_factory=list)
+
+    def add_listed(
+        self,
+        *,
+        name: object,
+        underlying: str,
+        quote: Iterable[object],
+        counts: Iterable[object],
+        vendor: Iterable[object] = (),
+    ) -> None:
+        """Take one row that an OCC symbol names; one of another root is left out, counted.
+
+        :param name: the OCC symbol, or what stands in its place. The rest as for :meth:`add`.
+        """
+        match = OCC_SYMBOL.fullmatch(name) if isinstance(name, str) else None
+        if match is None:
+            self.unnamed += 1
+            return
+        root, digits, right, strike = match.groups()
+        if underlying_of(root) != underlying:
+            self.left_out += 1
+            return
+        self.add(
+            expiry=expiry_of(root, digits),
+            strike=int(strike) / 1000.0,
+            right=right,
+            quote=quote,
+            counts=counts,
+            vendor=vendor,
+            option_symbol=match.group(),
+        )
 
     def add(
         self,
@@ -53,12 +91,14 @@ class SnapshotRows:
         counts: Iterable[object],
         vendor: Iterable[object] = (),
         option_symbol: str = "",
+        time: int = 0,
     ) -> None:
         """Take one row.
 
         :param strike: [$]; no positive number: the row is counted as unnamed.
         :param quote: bid, ask, last [$]. :param counts: bid size, ask size, volume, open
             interest. :param vendor: iv, delta, gamma, or nothing.
+        :param time: of the quote [us] where the row has one of its own, else 0.
         """
         level = price(strike)
         if expiry is None or right not in {"C", "P"} or not 0.0005 <= level < _HIGHEST_STRIKE:
@@ -68,8 +108,21 @@ class SnapshotRows:
         self._quotes.append((*map(price, quote), *map(count, counts)))
         self._vendor.append(tuple(number(value) for value in vendor))
         self._symbols.append(option_symbol)
+        self._times.append(time)
 
-    def build(self, *, symbol: str, as_of: int, spot: float) -> FileSnapshot:
+    @property
+    def first_expiration(self) -> date | None:
+        """The earliest expiration of the rows; None without any."""
+        return min((expiry.expiration for expiry, _, _ in self._named), default=None)
+
+    @property
+    def last_time(self) -> int | None:
+        """The latest time that a row has of its own [us]; None without any."""
+        return max(self._times, default=0) or None
+
+    def build(
+        self, *, symbol: str, as_of: int, spot: float, spot_at: int | None = None
+    ) -> FileSnapshot:
         """The snapshot, rows sorted by expiry and key; of a repeated contract the last row."""
         expiries = sorted({expiry for expiry, _, _ in self._named})
         numbers = {expiry: at for at, expiry in enumerate(expiries)}
@@ -79,7 +132,8 @@ class SnapshotRows:
             strikes=[strike for _, strike, _ in self._named],
             puts=[put for _, _, put in self._named],
         )
-        rows["time"], rows["spot"] = as_of, spot
+        times = np.asarray(self._times, dtype=np.int64)
+        rows["time"], rows["spot"] = np.where(times > 0, times, as_of), spot
         rows["seq"] = np.arange(rows.size)
         names = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
         for name, column in zip(names, zip(*self._quotes, strict=True), strict=False):
@@ -99,6 +153,7 @@ class SnapshotRows:
             option_symbols=[self._symbols[at] for at in order.tolist()],
             unnamed=self.unnamed,
             left_out=self.left_out + int(np.count_nonzero(repeated)),
+            spot_at=None if spot_at == as_of else spot_at,
         )
 
     def _vendor_columns(self, order: np.typing.NDArray[np.intp]) -> dict[str, FloatArray]:
@@ -106,6 +161,17 @@ class SnapshotRows:
             return {}
         columns = np.asarray(self._vendor, dtype=np.float64)[order]
         return dict(zip(VENDOR_COLUMNS, columns.T.copy(), strict=True))
+
+
+def at_or_before(as_of: int, at_us: int | None) -> int:
+    """The time of the one snapshot that a file holds [us], if it is not too late.
+
+    :param at_us: latest market time wanted; None for any [us].
+    :raises InputError: when the snapshot is later.
+    """
+    if at_us is not None and as_of > at_us:
+        raise InputError(f"no snapshot at or before --at: the chain is of {iso_ms(as_of)}")
+    return as_of
 
 
 def number(value: Any) -> float:

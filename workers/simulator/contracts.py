@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from common.feeds.roots import settlement_of
+from common.feeds.roots import INDEXES, settlement_of
 from common.feeds.tradestation.symbols import (
-    INDEXES,
     chain_symbols,
     option_symbol,
     parse_option_symbol,

@@ -9,7 +9,8 @@ from datetime import date, timedelta
 from typing import Literal
 
 from common.clock import is_trading_day, previous_trading_day
-from common.feeds.tradestation.symbols import INDEXES, parse_option_symbol
+from common.feeds.roots import INDEXES
+from common.feeds.tradestation.symbols import parse_option_symbol
 from common.models import JsonDict
 from workers.simulator.quotes import Quoted
 from workers.simulator.rows import number_text

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from common.clock import SECOND, YEAR_SECONDS, previous_trading_day, settlement_us
-from common.feeds.tradestation.symbols import INDEXES
+from common.feeds.roots import INDEXES
 from common.market_model import MarketModel
 from common.market_path import KNOWN_SYMBOLS, activity
 from common.models import FloatArray
