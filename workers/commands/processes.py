@@ -31,8 +31,8 @@ from workers.actor import Actor, Policy
 from workers.commands.feeds import make_feeds
 from workers.context import Context, software
 
-_FLOWER_PATIENCE = 20.0
-"""Flower starts after this, level or not [s]."""
+_WATCHER_PATIENCE = 20.0
+"""Flower and the page start after this, level or not [s]."""
 _PAGE_PATIENCE = 1.5
 """How long the page waits for Redis before it says that it is away [s]."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
@@ -60,7 +60,7 @@ def _runtime(context: Context) -> Runtime:
 
 def _wait_for_a_level(context: Context) -> None:
     """Let the first level come first: a watcher must not take the processor from it."""
-    deadline = time.monotonic() + _FLOWER_PATIENCE
+    deadline = time.monotonic() + _WATCHER_PATIENCE
     while time.monotonic() < deadline:
         with suppress(ServiceError):
             cache = context.cache()
@@ -117,12 +117,14 @@ def serve_flower() -> None:
 @serve.command("dashboard")
 def serve_dashboard() -> None:
     """The page: levels, charts and the day's history in a browser."""
+    context = _begin()
+    settings, runtime = context.settings, _runtime(context)
+    if settings.feed != "none":
+        _wait_for_a_level(context)
     from workers.dashboard.documents import Documents  # noqa: PLC0415  Dash, only where it is needed
     from workers.dashboard.history import History  # noqa: PLC0415
     from workers.dashboard.page import Page, serve_page  # noqa: PLC0415
 
-    context = _begin()
-    settings, runtime = context.settings, _runtime(context)
     documents = Documents(
         cache=Cache(context.redis(timeout=_PAGE_PATIENCE)),
         history=History(lambda: context.database("dashboard")),
