@@ -142,7 +142,9 @@ class Run:
         console.print(f"database  {where}")
         console.print(f"flower    {instance.flower_url()}")
         if self.dashboard:
-            console.print(f"[bold green]page      {instance.dashboard_url()}[/]   (with the first level)")
+            console.print(
+                f"[bold green]page      {instance.dashboard_url()}[/]   (with the first level)"
+            )
         console.print(f"logs      {instance.log_dir}")
         console.print(f"feed      {settings.feed}  {' '.join(settings.symbols)}   (Ctrl-C stops)")
 
