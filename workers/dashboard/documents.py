@@ -5,6 +5,7 @@ Owns the two documents; must not read a level, only hand it on as it was publish
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from workers.dashboard.history import History
 OK, BAD_REQUEST, NOT_FOUND, AWAY = 200, 400, 404, 503
 """Statuses of an answer; AWAY: Redis or the database is out of reach."""
 Answer = tuple[int, bytes]
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
+_LAST_MS = 4_102_444_800_000
+"""2100-01-01, beyond every level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Documents:
 
         :param since: market time [ms since the epoch] after which levels are wanted.
         """
-        if not since.isdecimal():
+        if not _MILLISECONDS.fullmatch(since):
             return BAD_REQUEST, self._document(error="since is a time in ms since the epoch")
         try:
             points = self.history.points(session, min(int(since), _LAST_MS) * 1000)
@@ -80,7 +84,3 @@ class Documents:
             for name, text in parts.items()
         )
         return orjson.dumps(head)[:-1] + body + b"}"
-
-
-_LAST_MS = 4_102_444_800_000
-"""2100-01-01, beyond every level."""

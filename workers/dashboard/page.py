@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -102,13 +103,13 @@ def serve_page(page: Page, *, host: str, port: int) -> None:
 
     :raises ServiceError: when the port cannot be listened on.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        server = waitress.create_server(
-            page.server, host=host, port=port, threads=_THREADS, ident=None
-        )
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         reason = error.strerror or error
         raise ServiceError(f"the page cannot listen on {host}:{port}: {reason}") from error
+    server = waitress.create_server(page.server, sockets=[listening], threads=_THREADS, ident=None)
     signal.signal(signal.SIGTERM, _end)
     server.run()
 

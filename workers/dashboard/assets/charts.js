@@ -14,6 +14,9 @@
 
   const plot = (chart) => document.querySelector(`#${chart} .js-plotly-plot`);
 
+  /** Width that is left to a chart beside its axis [px]. */
+  const room = (chart, axis) => Math.max(120, document.getElementById(chart).clientWidth - axis);
+
   /** Colours and sizes, as the style sheet has them now. */
   function measure() {
     const style = getComputedStyle(document.documentElement);
@@ -24,10 +27,10 @@
       ...Object.fromEntries(own.map((name) => [name, colour(name)])),
       ...Object.fromEntries(Object.entries(names).map(([key, name]) => [key, colour(name)])),
       font: style.getPropertyValue('--font').trim(),
-      narrow: window.innerWidth < 560,
-      coarse: window.matchMedia('(pointer: coarse)').matches,
-      heights: { strikes: Math.max(120, document.getElementById('strikes').clientHeight - 40) },
-      widths: { history: Math.max(120, document.getElementById('history').clientWidth - 96) },
+      narrow: window.innerWidth <= 560,
+      coarse: window.matchMedia('(pointer: coarse), (max-width: 560px)').matches,
+      heights: { strikes: Math.max(120, document.getElementById('strikes').clientHeight - 30) },
+      widths: { curve: room('curve', 62), history: room('history', 62) },
     };
   }
 

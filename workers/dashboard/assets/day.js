@@ -105,6 +105,19 @@
     return columns;
   }
 
+  /** The outline of net GEX for filling; Plotly would fill a hole too, so it is at zero there. */
+  function ground({ x, net_gex: values }) {
+    const outline = { x: [], y: [] };
+    const put = (at, value) => (outline.x.push(at), outline.y.push(value));
+    values.forEach((value, place) => {
+      if (value !== null) return put(x[place], value);
+      if (place) put(x[place - 1], 0);
+      if (place < x.length - 1) put(x[place + 1], 0);
+      return undefined;
+    });
+    return outline;
+  }
+
   /** Stretches during which the feed was silent, as [from, to]. */
   function silences(points) {
     const found = [];
@@ -157,8 +170,12 @@
     });
     return {
       data: [
+        {
+          type: 'scatter', mode: 'lines', ...ground(columns), fill: 'tozeroy', fillcolor: look.netSoft,
+          line: { width: 0 }, hoverinfo: 'skip',
+        },
         line('net_gex', look.net, {
-          fill: 'tozeroy', fillcolor: look.netSoft, customdata: columns.net_gex.map(format.money),
+          customdata: columns.net_gex.map(format.money),
           hovertemplate: 'net GEX %{customdata}<extra></extra>',
         }),
         line('zero_gamma', look.flip, {
@@ -170,7 +187,7 @@
       layout: {
         ...base(look, revision),
         hovermode: 'x unified',
-        margin: { l: 48, r: 10, t: 6, b: 24 },
+        margin: { l: 48, r: 14, t: 6, b: 24 },
         xaxis: axis(look, {
           type: 'date', range: [...windows.range('history', 'xaxis', [from - room, to + room])],
           tickformat: '%H:%M', hoverformat: '%H:%M:%S', zeroline: false, nticks: look.narrow ? 5 : 10,

@@ -163,6 +163,7 @@
       profile.spot, 1.25 * SHARES.half * profile.spot, marks.map(([value]) => value),
       2 * SHARES.limit * profile.spot,
     );
+    const range = windows.range('curve', 'xaxis', wanted);
     const [x, y] = withZeros(spots, values, windows.zoomed('curve') ? null : wanted);
     const fill = (part, color) => ({
       type: 'scatter', mode: 'lines', x, y: y.map(part), fill: 'tozeroy', fillcolor: color,
@@ -191,11 +192,11 @@
         hovermode: 'x',
         margin: { l: 48, r: 10, t: 6, b: 24 },
         xaxis: axis(look, {
-          range: [...windows.range('curve', 'xaxis', wanted)], tickformat: ',~r', zeroline: false,
+          range: [...range], tickformat: ',~r', zeroline: false,
           nticks: look.narrow ? 6 : 10,
         }),
         yaxis: axis(look, { range: [...windows.range('curve', 'yaxis', heights)], nticks: 6 }),
-        ...upright(marks, latest.levels.zero_gamma_all, look),
+        ...upright(marks, latest.levels.zero_gamma_all, range, look),
       },
     };
   }
@@ -222,13 +223,37 @@
     return [x, y];
   }
 
-  /** Upright lines with their labels at the top, left and right of one another. */
-  function upright(marks, roots, look) {
+  const LETTER = 6.4; // width of one in a label [px]
+
+  /** Where the labels of upright lines go: at the top, outwards from one another where there is
+      room, a line lower where two would meet.
+      @param places of the lines from the left [px], ascending
+      @param sizes of the labels [px]
+      @returns for each its anchor and its shift downwards [px] */
+  function beside(places, sizes, width) {
+    const taken = []; // [from, to, row]
+    return places.map((place, number) => {
+      const leftwards = number === 0 && places.length > 1 ? place >= sizes[number] : width - place < sizes[number];
+      const from = leftwards ? place - sizes[number] : place;
+      const to = from + sizes[number];
+      let row = 0;
+      while (taken.some(([a, b, used]) => used === row && from < b && to > a)) row += 1;
+      taken.push([from, to, row]);
+      return { anchor: leftwards ? 'right' : 'left', down: row * GAP };
+    });
+  }
+
+  /** Upright lines with their labels; every other zero is a thin line. */
+  function upright(marks, roots, range, look) {
     const sorted = [...marks].sort((a, b) => a[0] - b[0]);
     const others = roots.filter((root) => !marks.some(([value]) => value === root));
-    const line = (value, color, dash, width) => ({
+    const width = look.widths.curve;
+    const places = sorted.map(([value]) => ((value - range[0]) / (range[1] - range[0])) * width);
+    const sizes = sorted.map(([, name, text]) => 12 + LETTER * (name.length + text.length));
+    const sides = beside(places, sizes, width);
+    const line = (value, color, dash, thickness) => ({
       type: 'line', xref: 'x', x0: value, x1: value, yref: 'paper', y0: 0, y1: 1,
-      line: { color, dash, width },
+      line: { color, dash, width: thickness },
     });
     return {
       shapes: [
@@ -237,11 +262,11 @@
       ],
       annotations: sorted.map(([value, name, text, color], number) =>
         label(look, `${name} <b>${text}</b>`, color, {
-          xref: 'x', x: value, yref: 'paper', y: 1, yanchor: 'top',
-          xanchor: number === 0 && sorted.length > 1 ? 'right' : 'left', xshift: number === 0 && sorted.length > 1 ? -4 : 4,
+          xref: 'x', x: value, yref: 'paper', y: 1, yanchor: 'top', yshift: -sides[number].down,
+          xanchor: sides[number].anchor, xshift: sides[number].anchor === 'right' ? -4 : 4,
         })),
     };
   }
 
-  gex.figures = { strikes, curve, base, axis, nothing, label, spread, withZeros };
+  gex.figures = { strikes, curve, base, axis, nothing, label, spread, beside, withZeros };
 })();

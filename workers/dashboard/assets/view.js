@@ -59,8 +59,8 @@
     ],
   };
   const REGIMES = {
-    positive: 'modelled net gamma above 0',
-    negative: 'modelled net gamma below 0',
+    positive: 'modelled net gamma > 0',
+    negative: 'modelled net gamma < 0',
     flip: 'within 0.1 % of zero gamma',
     unknown: 'no usable quotes',
   };
