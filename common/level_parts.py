@@ -192,12 +192,21 @@ def strike_table(board: Board, sums: Exposures) -> StrikeTable:
 def expirations(
     board: Board, sums: Exposures, spot: float, today: date
 ) -> tuple[ExpirationLevels, ...]:
+    table = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
+    pains = exposure.max_pains(
+        table=table, puts=board.puts, open_interests=board.open_interests, spot=spot
+    )
+    solved = board.used & np.isfinite(board.sigmas)
+    counts = np.bincount(table.of_row, solved, table.strikes.size)
+    with np.errstate(invalid="ignore"):  # 0/0 where a strike has no volatility
+        means = np.bincount(table.of_row, np.where(solved, board.sigmas, 0.0), counts.size) / counts
     rows = []
-    for number, shard in enumerate(board.shards):
-        mine = (board.shard_of == number) & board.alive
-        if not mine.any():
+    for at, shard in enumerate(board.shards):
+        mine = slice(board.bounds[at], board.bounds[at + 1])
+        if not board.years[mine.start] > 0.0:
             continue
-        forward = spot * shard.solution.basis
+        group = slice(*table.bounds[at : at + 2])
+        has, forward = counts[group] > 0.0, spot * shard.solution.basis
         rows.append(
             ExpirationLevels(
                 expiration=shard.expiry.expiration,
@@ -206,26 +215,15 @@ def expirations(
                 dte=(shard.expiry.expiration - today).days,
                 forward=forward,
                 forward_source=shard.solution.forward_source,
-                net_gex=_total(sums.gex, mine & board.used),
-                atm_iv=_atm_iv(board, board.sigmas, mine & board.used, forward),
-                max_pain=exposure.max_pain(
-                    strikes=board.strikes[mine],
-                    puts=board.puts[mine],
-                    open_interests=board.open_interests[mine],
-                    spot=spot,
+                net_gex=_total(sums.gex[mine], board.used[mine]),
+                atm_iv=exposure.atm_volatility(
+                    strikes=table.strikes[group][has], sigmas=means[group][has], forward=forward
                 ),
-                contracts=int(np.count_nonzero(mine)),
+                max_pain=float(pains[at]),
+                contracts=mine.stop - mine.start,
             )
         )
     return tuple(rows)
-
-
-def _atm_iv(board: Board, sigmas: FloatArray, mask: BoolArray, forward: float) -> float:
-    """IV at the forward from the rows of the mask, both rights of a strike averaged."""
-    rows = np.flatnonzero(mask & np.isfinite(sigmas))
-    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
-    means = np.bincount(at, sigmas[rows], strikes.size) / np.bincount(at, minlength=strikes.size)
-    return exposure.atm_volatility(strikes=strikes, sigmas=means, forward=forward)
 
 
 def front_expected_move(board: Board, spot: float, parameters: QuantParameters) -> float:

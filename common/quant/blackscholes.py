@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from common.models import BoolArray, FloatArray
+from common.models import FloatArray
 from common.quant import kernels
 from common.quant.columns import columns
-from common.quant.plain.value import normalised_value
 
 DAYS = 365.0
 """Calendar days in the year of every T."""
@@ -89,14 +88,34 @@ def price(
     :returns: [$ per share], broadcast shape; relative error near 1e-15 (1 + d1^2), in the
         wings and at T of one second too.
     """
-    F, K, T, s, D, put = _broadcast(forwards, strikes, years, sigmas, discounts, puts)
-    valid = _valid(F, K, T, s) & np.isfinite(D)
+    (F, K, T, s, D), put, shape = columns((forwards, strikes, years, sigmas, discounts), puts)
+    out = np.empty(K.size)
+    kernels.active().prices(F, K, T, s, D, put, out)
+    return out.reshape(shape)
+
+
+def deltas(
+    *,
+    spots: npt.ArrayLike,
+    forwards: npt.ArrayLike,
+    strikes: npt.ArrayLike,
+    years: npt.ArrayLike,
+    sigmas: npt.ArrayLike,
+    rates: npt.ArrayLike,
+    puts: npt.ArrayLike,
+) -> FloatArray:
+    """delta = phi exp(-qT) N(phi d1) alone; arguments as of :func:`greeks`, but ``years <= 0``
+    gives what settlement leaves: phi where the option ends in the money, 0 where not.
+
+    :returns: [1], broadcast shape.
+    """
+    numbers = (spots, forwards, strikes, years, sigmas, rates)
+    (S, F, K, T, s, r), put, shape = columns(numbers, puts)
     with np.errstate(all="ignore"):
-        x = log_moneyness(forwards=F, strikes=K)
-        v = s * np.sqrt(T)
-        value = np.sqrt(F * K) * normalised_value(logs=-np.abs(x), totals=v)
-        intrinsic = np.maximum(np.where(put > 0.0, K - F, F - K), 0.0)
-        return np.where(valid, D * (value + intrinsic), np.nan)
+        growth = np.exp(-r * np.maximum(T, 0.0)) * (F / S)
+    out = np.empty(K.size)
+    kernels.active().deltas(F, K, T, s, growth, put, out)
+    return out.reshape(shape)
 
 
 def greeks(
@@ -143,14 +162,3 @@ def greeks(
     out = np.empty((11, K.size))
     compute(S, F, K, T, s, r, put, out)
     return Greeks(*out.reshape((11, *shape)))
-
-
-def _broadcast(*parts: npt.ArrayLike) -> tuple[FloatArray, ...]:
-    """Everything as float64 of one shape, masks as 0 and 1."""
-    return tuple(np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in parts)))
-
-
-def _valid(F: FloatArray, K: FloatArray, T: FloatArray, s: FloatArray) -> BoolArray:
-    finite = np.isfinite(F) & np.isfinite(K) & np.isfinite(T) & np.isfinite(s)
-    valid: BoolArray = finite & (F > 0.0) & (K > 0.0) & (T > 0.0) & (s > 0.0)
-    return valid

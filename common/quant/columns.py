@@ -18,6 +18,10 @@ def columns(
 ) -> tuple[list[FloatArray], BoolArray, tuple[int, ...]]:
     """Numbers as float64 and flags as bool, broadcast, flat and contiguous; and the shape."""
     parts = [np.asarray(number, dtype=np.float64) for number in numbers]
-    *spread, marks = np.broadcast_arrays(*parts, np.asarray(flags, dtype=np.bool_))
-    flat = [np.array(part, dtype=np.float64).reshape(-1) for part in spread]
-    return flat, np.array(marks, dtype=np.bool_).reshape(-1), marks.shape
+    marks = np.asarray(flags, dtype=np.bool_)
+    if any(part.shape != marks.shape for part in parts):
+        shape = np.broadcast_shapes(marks.shape, *(part.shape for part in parts))
+        parts = [np.broadcast_to(part, shape).copy() for part in parts]
+        marks = np.broadcast_to(marks, shape).copy()
+    flat = [np.require(part, requirements=["C", "W"]).reshape(-1) for part in parts]
+    return flat, np.require(marks, requirements=["C", "W"]).reshape(-1), marks.shape

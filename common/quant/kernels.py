@@ -47,6 +47,30 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
+    def prices(
+        self,
+        F: FloatArray,
+        K: FloatArray,
+        T: FloatArray,
+        s: FloatArray,
+        D: FloatArray,
+        put: BoolArray,
+        out: FloatArray,
+        /,
+    ) -> bool: ...
+
+    def deltas(
+        self,
+        F: FloatArray,
+        K: FloatArray,
+        T: FloatArray,
+        s: FloatArray,
+        growth: FloatArray,
+        put: BoolArray,
+        out: FloatArray,
+        /,
+    ) -> bool: ...
+
     def greeks(
         self,
         S: FloatArray,

@@ -3,5 +3,6 @@
 from common.quant.compiled.greeks import greeks
 from common.quant.compiled.implied_vol import implied_vols
 from common.quant.compiled.profile import net_gex, refine
+from common.quant.compiled.value import deltas, prices
 
-__all__ = ["greeks", "implied_vols", "net_gex", "refine"]
+__all__ = ["deltas", "greeks", "implied_vols", "net_gex", "prices", "refine"]

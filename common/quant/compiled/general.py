@@ -44,7 +44,7 @@ def _long_series(h: float, t: float) -> float:
 
 
 @njit(**ROUNDS)
-def _value(log: float, v: float) -> tuple[float, float]:
+def value(log: float, v: float) -> tuple[float, float]:
     """(b, exp(x/2) - b) at x = -log; the second is NaN where the first is the accurate one."""
     h, t = log / v, 0.5 * v
     front = ROOT_TWO_PI_INVERSE * math.exp(-0.5 * (h * h + t * t))
@@ -70,9 +70,9 @@ def _far_guess(beta: float, log: float) -> float:
 @njit(**ROUNDS)
 def _householder(v: float, beta: float, log: float) -> tuple[float, float]:
     """(sign-bearing gap of the value at v, third-order step towards the root)."""
-    value, rest = _value(log, v)
-    upper = rest < value  # False where rest is NaN
-    matched = rest if upper else value
+    inside, rest = value(log, v)
+    upper = rest < inside  # False where rest is NaN
+    matched = rest if upper else inside
     target = math.exp(-0.5 * log) - beta if upper else beta
     h2, t2 = (log / v) ** 2, 0.25 * v * v
     vega = ROOT_TWO_PI_INVERSE * math.exp(-0.5 * (h2 + t2))

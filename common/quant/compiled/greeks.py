@@ -34,7 +34,7 @@ _DAY = 1.0 / 365.0
 
 
 @inlined
-def _moneyness(F: float, K: float, T: float, s: float) -> tuple[float, float, float, float, float]:
+def moneyness(F: float, K: float, T: float, s: float) -> tuple[float, float, float, float, float]:
     """(d1, d2, n(d1), 1/v, 1/T), v = sigma sqrt(T)."""
     root, inverse_T = sqrt(T), 1.0 / T
     root_low = fma(-root, root, T) * (0.5 * root * inverse_T)
@@ -72,7 +72,7 @@ def _tails(
 @inlined
 def _closed_forms(S, F, K, T, s, r, put):
     """All of them, in the order of the fields of ``Greeks``; NaN where a number is no good."""
-    d1, d2, density, inverse_v, inverse_T = _moneyness(F, K, T, s)
+    d1, d2, density, inverse_v, inverse_T = moneyness(F, K, T, s)
     first, second = _tails(F, K, put, d1, d2, density)
     D = exp(max(min(-r * T, 700.0), -700.0))
     inverse_S, root = 1.0 / S, sqrt(T)

@@ -11,7 +11,7 @@ _ROOT_TWO_PI_INVERSE = 0.3989422804014327
 _DAY = 1.0 / 365.0
 
 
-def _moneyness(
+def moneyness(
     F: FloatArray, K: FloatArray, T: FloatArray, s: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(d1, v, n(d1)), v = sigma sqrt(T); d1 is carried as a sum of two doubles."""
@@ -48,7 +48,7 @@ def greeks(
     if {part.shape for part in (S, F, K, T, s, r, put)} != {out.shape[1:]}:
         return False
     with np.errstate(all="ignore"):
-        d1, v, density = _moneyness(F, K, T, s)
+        d1, v, density = moneyness(F, K, T, s)
         d2, root = d1 - v, np.sqrt(T)
         sign = np.where(put, -1.0, 1.0)
         first, second = density * mills(np.abs(d1)), density * (F / K) * mills(np.abs(d2))

@@ -1,6 +1,7 @@
-"""The normalised out-of-the-money value of an option, on arrays.
+"""Prices, deltas and the normalised out-of-the-money value of an option, on arrays.
 
-Owns that function of two numbers; must not know prices.
+Owns them; formulas and units of prices and deltas are those of
+:mod:`common.quant.blackscholes`.
 
 .. [1] P. Jäckel, "Let's Be Rational", Wilmott (2015), eqs. 2.2-2.15.
 """
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.models import FloatArray
-from common.quant.plain.elementary import mills, mills_rest
+from common.models import BoolArray, FloatArray
+from common.quant.plain.elementary import log_ratio, mills, mills_rest
+from common.quant.plain.greeks import moneyness
 
 ROOT_TWO_PI_INVERSE = 0.3989422804014327
 _SERIES_BELOW, _SERIES_LOG = 0.5, 2.0
@@ -62,3 +64,49 @@ def _series(h: FloatArray, t: FloatArray) -> FloatArray:
         if np.all(np.abs(term) <= 1e-18 * total):
             break
     return total
+
+
+def prices(
+    F: FloatArray,
+    K: FloatArray,
+    T: FloatArray,
+    s: FloatArray,
+    D: FloatArray,
+    put: BoolArray,
+    out: FloatArray,
+) -> bool:
+    """Fill ``out``; arrays (n,); False if they are not."""
+    if {part.shape for part in (F, K, T, s, D, put)} != {(out.size,)}:
+        return False
+    with np.errstate(all="ignore"):
+        finite = (F + K + T + s + D) * 0.0 == 0.0
+        good = finite & (F > 0.0) & (K > 0.0) & (T > 0.0) & (s > 0.0)
+        value = normalised_value(logs=-np.abs(log_ratio(F, K)), totals=s * np.sqrt(T))
+        intrinsic = np.maximum(np.where(put, K - F, F - K), 0.0)
+        out[:] = np.where(good, D * (np.sqrt(F * K) * value + intrinsic), np.nan)
+    return True
+
+
+def deltas(
+    F: FloatArray,
+    K: FloatArray,
+    T: FloatArray,
+    s: FloatArray,
+    growth: FloatArray,
+    put: BoolArray,
+    out: FloatArray,
+) -> bool:
+    """Fill ``out`` with phi · growth · N(phi d1); once T <= 0 with what settlement leaves."""
+    if {part.shape for part in (F, K, T, s, growth, put)} != {(out.size,)}:
+        return False
+    with np.errstate(all="ignore"):
+        sign = np.where(put, -1.0, 1.0)
+        d1, v, density = moneyness(F, K, T, s)
+        tail = density * mills(np.abs(d1))
+        live = np.where(sign * d1 < 0.0, tail, 1.0 - tail)
+        chance = np.where(T > 0.0, live, 0.5 * (1.0 + np.sign(sign * (F - K))))
+        finite = (F + K + T + s + growth) * 0.0 == 0.0
+        usable = (1.0 / v + d1) * 0.0 == 0.0
+        good = finite & (F > 0.0) & (K > 0.0) & (s > 0.0) & (usable | (T <= 0.0))
+        out[:] = np.where(good, sign * growth * chance, np.nan)
+    return True
