@@ -8,7 +8,7 @@ order: expiries by settlement, keys ascending within each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -285,8 +285,8 @@ def _vendor_vols(listing: _Listing, years: FloatArray) -> tuple[FloatArray, Stat
 
 def _with_vendor(priced: Greeks, listing: _Listing) -> Greeks:
     """Our Greeks at the vendor's IV, with the vendor's delta and gamma in their place."""
-    return replace(
-        priced, delta=_vendor_column(listing, "delta"), gamma=_vendor_column(listing, "gamma")
+    return priced._replace(
+        delta=_vendor_column(listing, "delta"), gamma=_vendor_column(listing, "gamma")
     )
 
 

@@ -113,15 +113,17 @@ def _share_delta(levels: Levels) -> list[str]:
     bump = 1e-4 * float(v.min()) * spot
     shares = []
     position = board.signs[rows] * board.open_interests[rows] * MULTIPLIER
+    bases, strikes, puts = board.bases[rows], board.strikes[rows], board.puts[rows]
+    years, sigmas = board.years[rows], board.sigmas[rows]
     for at in (spot - bump, spot + bump):
         found = deltas(
             spots=at,
-            forwards=at * board.bases[rows],
-            strikes=board.strikes[rows],
-            years=board.years[rows],
-            sigmas=board.sigmas[rows],
+            forwards=at * bases,
+            strikes=strikes,
+            years=years,
+            sigmas=sigmas,
             rates=levels.rate,
-            puts=board.puts[rows],
+            puts=puts,
         )
         shares.append(float(np.sum(position * found)))
     slope = (shares[1] - shares[0]) / (2.0 * bump) * spot * spot * ONE_PERCENT

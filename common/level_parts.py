@@ -196,17 +196,16 @@ def expirations(
     pains = exposure.max_pains(
         table=table, puts=board.puts, open_interests=board.open_interests, spot=spot
     )
-    solved = board.used & np.isfinite(board.sigmas)
-    counts = np.bincount(table.of_row, solved, table.strikes.size)
-    with np.errstate(invalid="ignore"):  # 0/0 where a strike has no volatility
-        means = np.bincount(table.of_row, np.where(solved, board.sigmas, 0.0), counts.size) / counts
+    smile = _smiles(board, table)
+    starts = list(board.bounds[:-1])
+    nets = np.add.reduceat(sums.gex, starts) if starts else np.empty(0)
+    counted = np.add.reduceat(board.used, starts) if starts else np.empty(0)
     rows = []
     for at, shard in enumerate(board.shards):
-        mine = slice(board.bounds[at], board.bounds[at + 1])
-        if not board.years[mine.start] > 0.0:
+        if not board.years[board.bounds[at]] > 0.0:
             continue
-        group = slice(*table.bounds[at : at + 2])
-        has, forward = counts[group] > 0.0, spot * shard.solution.basis
+        forward = spot * shard.solution.basis
+        group = slice(smile.bounds[at], smile.bounds[at + 1])
         rows.append(
             ExpirationLevels(
                 expiration=shard.expiry.expiration,
@@ -215,15 +214,35 @@ def expirations(
                 dte=(shard.expiry.expiration - today).days,
                 forward=forward,
                 forward_source=shard.solution.forward_source,
-                net_gex=_total(sums.gex[mine], board.used[mine]),
+                net_gex=float(nets[at]) if counted[at] else NAN,
                 atm_iv=exposure.atm_volatility(
-                    strikes=table.strikes[group][has], sigmas=means[group][has], forward=forward
+                    strikes=smile.strikes[group], sigmas=smile.sigmas[group], forward=forward
                 ),
                 max_pain=float(pains[at]),
-                contracts=mine.stop - mine.start,
+                contracts=board.bounds[at + 1] - board.bounds[at],
             )
         )
     return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Smiles:
+    """Strikes with a volatility, both rights averaged, expiration after expiration; (k,)."""
+
+    strikes: FloatArray
+    sigmas: FloatArray
+    bounds: list[int]
+    """Where each expiration's strikes start, and k."""
+
+
+def _smiles(board: Board, table: exposure.StrikeGroups) -> _Smiles:
+    solved = board.used & np.isfinite(board.sigmas)
+    size = table.strikes.size
+    counts = np.bincount(table.of_row, solved, size)
+    sums = np.bincount(table.of_row, np.where(solved, board.sigmas, 0.0), size)
+    has = counts > 0.0
+    before = np.concatenate([[0], np.cumsum(has)])
+    return _Smiles(table.strikes[has], sums[has] / counts[has], before[table.bounds].tolist())
 
 
 def front_expected_move(board: Board, spot: float, parameters: QuantParameters) -> float:

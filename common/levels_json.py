@@ -70,7 +70,8 @@ def numbers(values: FloatArray) -> list[float | None]:
 
 
 def _counts(values: npt.NDArray[Any]) -> list[int]:
-    return [int(value) for value in values.tolist()]
+    counts: list[int] = values.astype(np.int64).tolist()
+    return counts
 
 
 def _known(values: npt.NDArray[Any]) -> list[int | None]:
@@ -105,17 +106,30 @@ def _levels(levels: Levels) -> JsonDict:
 
 def _strikes(levels: Levels) -> list[JsonDict]:
     table = levels.strikes
-    columns = {
-        "strike": table.strikes.tolist(),
-        "call_gex": table.call_gex.tolist(),
-        "put_gex": table.put_gex.tolist(),
-        "net_gex": table.net_gex.tolist(),
-        "call_oi": _counts(table.call_oi),
-        "put_oi": _counts(table.put_oi),
-        "call_volume": _counts(table.call_volume),
-        "put_volume": _counts(table.put_volume),
-    }
-    return _records(columns)
+    columns = zip(
+        table.strikes.tolist(),
+        table.call_gex.tolist(),
+        table.put_gex.tolist(),
+        table.net_gex.tolist(),
+        _counts(table.call_oi),
+        _counts(table.put_oi),
+        _counts(table.call_volume),
+        _counts(table.put_volume),
+        strict=True,
+    )
+    return [
+        {
+            "strike": strike,
+            "call_gex": call_gex,
+            "put_gex": put_gex,
+            "net_gex": net_gex,
+            "call_oi": call_oi,
+            "put_oi": put_oi,
+            "call_volume": call_volume,
+            "put_volume": put_volume,
+        }
+        for strike, call_gex, put_gex, net_gex, call_oi, put_oi, call_volume, put_volume in columns
+    ]
 
 
 def _expirations(levels: Levels) -> list[JsonDict]:

@@ -15,7 +15,7 @@ fixed when S moves; when time moves, the carry c = ln(b)/T is what stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ DAYS = 365.0
 ROOT_TWO_PI = 2.5066282746310002
 
 
-@dataclass(frozen=True, slots=True)
-class Greeks:
+class Greeks(NamedTuple):
     """Sensitivities per share, all of one shape."""
 
     delta: FloatArray
@@ -154,11 +153,11 @@ def greeks(
         out = np.empty((11, strikes.size))
         try:
             if compute(spots, forwards, strikes, years, sigmas, rates, puts, out):  # type: ignore[arg-type]  # it looks itself
-                return Greeks(*out)
+                return Greeks._make(out)
         except TypeError:
             pass  # no columns: they are made below
     numbers = (spots, forwards, strikes, years, sigmas, rates)
     (S, F, K, T, s, r), put, shape = columns(numbers, puts)
     out = np.empty((11, K.size))
     compute(S, F, K, T, s, r, put, out)
-    return Greeks(*out.reshape((11, *shape)))
+    return Greeks._make(out.reshape((11, *shape)))

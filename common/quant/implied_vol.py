@@ -20,6 +20,8 @@ from common.models import FloatArray, StatusArray
 from common.quant import kernels
 from common.quant.columns import columns
 
+_CODE = np.dtype(np.uint8)
+
 
 class ImpliedVols(NamedTuple):
     """What the solver found; both of the broadcast shape."""
@@ -55,7 +57,7 @@ def implied_vol(
     solve = kernels.active().implied_vols
     if type(prices) is np.ndarray and type(forwards) is np.ndarray is type(years):
         shape = prices.shape
-        sigmas, statuses = np.empty(shape), np.empty(shape, np.uint8)
+        sigmas, statuses = np.empty(shape), np.empty(shape, _CODE)
         try:
             if solve(prices, forwards, strikes, years, discounts, puts, sigmas, statuses):  # type: ignore[arg-type]  # it looks itself
                 return ImpliedVols(sigmas, statuses)

@@ -56,8 +56,8 @@ def run() -> list[Figure]:
         kernels.load()
         figures = [_volatilities(20, 6.0), _volatilities(300, 20.0), _volatilities(5000, 20.0)]
         figures += [_greeks(300), _greeks(5000), _fused(300), _curve(300), _curve(5000)]
-        figures += [_tick(), *_stages(), _first_call()]
-        return figures + accuracy.run()
+        figures += [_tick(), *_stages()]
+    return [*figures, _first_call(), *accuracy.run()]
 
 
 @contextlib.contextmanager

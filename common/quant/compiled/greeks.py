@@ -25,7 +25,7 @@ from common.quant.compiled.elementary import (
     inlined,
     log_ratio,
     log_ratio_pair,
-    mills,
+    mills_pair,
 )
 
 SIGNATURE = types.boolean(*[COLUMN] * 6, FLAGS, TABLE)
@@ -36,12 +36,13 @@ _DAY = 1.0 / 365.0
 @inlined
 def moneyness(F: float, K: float, T: float, s: float) -> tuple[float, float, float, float, float]:
     """(d1, d2, n(d1), 1/v, 1/T), v = sigma sqrt(T)."""
-    root, inverse_T = sqrt(T), 1.0 / T
-    root_low = fma(-root, root, T) * (0.5 * root * inverse_T)
+    root = sqrt(T)
     v = s * root
+    inverse_v = 1.0 / v
+    inverse_root = s * inverse_v
+    root_low = fma(-root, root, T) * (0.5 * inverse_root)
     v_low = fma(s, root, -v) + s * root_low
     log, log_low = log_ratio_pair(F, K)
-    inverse_v = 1.0 / v
     h = log * inverse_v
     h_low = (fma(-h, v, log) - fma(h, v_low, -log_low)) * inverse_v
     half = 0.5 * v
@@ -53,7 +54,7 @@ def moneyness(F: float, K: float, T: float, s: float) -> tuple[float, float, flo
     front = exp(max(-0.5 * square, -708.0))
     front = (front if square < _FAR else 0.0) * ROOT_TWO_PI_INVERSE
     density = front * (1.0 - fma(d1, d1_low, 0.5 * square_low))
-    return d1, d1 - v, density, inverse_v, inverse_T
+    return d1, d1 - v, density, inverse_v, inverse_root * inverse_root
 
 
 @inlined
@@ -62,8 +63,8 @@ def _tails(
 ) -> tuple[float, float]:
     """phi N(phi d1) and phi N(phi d2), phi = +1 call, -1 put."""
     sign = -1.0 if put else 1.0
-    first = density * mills(abs(d1))
-    second = density * (F / K) * mills(abs(d2))  # n(d2) = n(d1) F/K
+    first, second = mills_pair(abs(d1), abs(d2))
+    first, second = density * first, density * (F / K) * second  # n(d2) = n(d1) F/K
     first = first if sign * d1 < 0.0 else 1.0 - first
     second = second if sign * d2 < 0.0 else 1.0 - second
     return sign * first, sign * second
@@ -89,7 +90,7 @@ def _closed_forms(S, F, K, T, s, r, put):
     N1 = N1 if good else NAN
     n1 = n1 if good else NAN
     product = d1 * d2
-    theta = (-0.5 * S * n1 * s * root * inverse_T - r * N2 + q * S * N1) * _DAY
+    theta = (-0.5 * S * n1 * s * (root * inverse_T) - r * N2 + q * S * N1) * _DAY
     return (
         N1,
         gamma,
