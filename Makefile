@@ -49,6 +49,8 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	@echo "installing packages (once; about a minute) ..."
 	@$(PIP) --requirement requirements/run.txt
 	@$(PIP) --no-deps --editable .
+	@echo "compiling the kernels (once; some ten seconds) ..."
+	@$(BIN)/python -c 'from common.quant import kernels; kernels.load()'
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.run

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from common.models import FloatArray
 from common.quant import kernels
 from common.quant.columns import columns
+from common.quant.plain.value import prices
 
 DAYS = 365.0
 """Calendar days in the year of every T."""
@@ -81,6 +82,8 @@ def price(
 ) -> FloatArray:
     """Black-76 price [1], from the out-of-the-money side plus the discounted intrinsic value.
 
+    Always on plain arrays: a process that prices without solving needs no compiler.
+
     :param forwards: F [$]. :param strikes: K [$]. :param years: T to settlement [years].
     :param sigmas: volatility [per square root of a year, 0.2 = 20 %].
     :param discounts: D [1]. :param puts: true for a put.
@@ -89,7 +92,7 @@ def price(
     """
     (F, K, T, s, D), put, shape = columns((forwards, strikes, years, sigmas, discounts), puts)
     out = np.empty(K.size)
-    kernels.active().prices(F, K, T, s, D, put, out)
+    prices(F, K, T, s, D, put, out)
     return out.reshape(shape)
 
 

@@ -47,18 +47,6 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
-    def prices(
-        self,
-        F: FloatArray,
-        K: FloatArray,
-        T: FloatArray,
-        s: FloatArray,
-        D: FloatArray,
-        put: BoolArray,
-        out: FloatArray,
-        /,
-    ) -> bool: ...
-
     def deltas(
         self,
         F: FloatArray,

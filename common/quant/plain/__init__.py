@@ -5,6 +5,6 @@
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 from common.quant.plain.profile import net_gex, refine
-from common.quant.plain.value import deltas, prices
+from common.quant.plain.value import deltas
 
-__all__ = ["deltas", "greeks", "implied_vols", "net_gex", "prices", "refine"]
+__all__ = ["deltas", "greeks", "implied_vols", "net_gex", "refine"]

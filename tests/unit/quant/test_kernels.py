@@ -164,8 +164,24 @@ def run(code: str, **environment: str) -> str:
 
 
 def test_numba_is_not_imported_before_something_is_solved() -> None:
-    code = "import common.levels, common.tick, sys; print('numba' in sys.modules)"
-    assert run(code) == "False"
+    code = (
+        "import common.levels, common.tick, workers.ingest, workers.tasks, sys\n"
+        "from common.market_model import MarketModel\n"
+        "from datetime import date\n"
+        "model = MarketModel(symbol='SPY', seed=1, trading_date=date(2026, 8, 19))\n"
+        "model.quotes(1787155200000000)\n"
+        "print('numba' in sys.modules, 'scipy' in sys.modules)"
+    )
+    assert run(code) == "False False"
+
+
+def test_the_compiled_kernels_load_without_scipy() -> None:
+    code = (
+        "import sys; from common.quant import kernels\n"
+        "print(kernels.load(), 'scipy' in sys.modules)\n"
+        "import scipy.linalg"
+    )
+    assert run(code) == "compiled False"
 
 
 def test_without_a_compiler_the_plain_kernels_compute() -> None:

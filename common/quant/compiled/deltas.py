@@ -1,11 +1,9 @@
-"""Prices and deltas, compiled.
+"""Deltas, compiled.
 
 Owns the arithmetic; formulas and units are those of :mod:`common.quant.blackscholes`.
 """
 
 from __future__ import annotations
-
-from math import sqrt
 
 from numba import njit, types
 
@@ -16,29 +14,11 @@ from common.quant.compiled.elementary import (
     ROUNDS,
     arrays_are_distinct,
     inlined,
-    log_ratio,
     mills,
 )
-from common.quant.compiled.general import value
 from common.quant.compiled.greeks import moneyness
 
 SIGNATURE = types.boolean(*[COLUMN] * 5, FLAGS, COLUMN)
-
-
-@njit(SIGNATURE, cache=True, **ROUNDS)
-def prices(F, K, T, s, D, put, out):
-    """Fill ``out``; arrays (n,), contiguous; False if they are not."""
-    n = K.size
-    if not (F.size == T.size == s.size == D.size == put.size == out.size == n):
-        return False
-    for i in range(n):
-        out[i] = NAN
-        finite = (F[i] + K[i] + T[i] + s[i] + D[i]) * 0.0 == 0.0
-        if finite and F[i] > 0.0 and K[i] > 0.0 and T[i] > 0.0 and s[i] > 0.0:
-            log, v = abs(log_ratio(F[i], K[i])), s[i] * sqrt(T[i])
-            intrinsic = max(K[i] - F[i] if put[i] else F[i] - K[i], 0.0)
-            out[i] = D[i] * (sqrt(F[i] * K[i]) * value(log, v)[0] + intrinsic)
-    return True
 
 
 @inlined
