@@ -68,9 +68,10 @@ class _Listing:
     ) -> npt.NDArray[Any]:
         """One column of the listed rows of all shards."""
         joined = np.empty(self.bounds[-1], dtype)
+        whole = joined.view(f"V{dtype.itemsize}")  # numpy copies rows field by field otherwise
         for part, mask, start in zip(parts, self.masks, self.bounds, strict=False):
-            kept = part[mask]
-            joined[start : start + len(kept)] = kept
+            kept = part[mask].astype(dtype, copy=False)
+            whole[start : start + len(kept)] = kept.view(whole.dtype)
         return joined
 
     def spread(self, values: npt.ArrayLike) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.models import FloatArray
-from common.quant.blackscholes import deltas
+from common.quant import kernels
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 
 if TYPE_CHECKING:
@@ -115,16 +115,10 @@ def _share_delta(levels: Levels) -> list[str]:
     position = board.signs[rows] * board.open_interests[rows] * MULTIPLIER
     bases, strikes, puts = board.bases[rows], board.strikes[rows], board.puts[rows]
     years, sigmas = board.years[rows], board.sigmas[rows]
+    growth = np.exp(-levels.rate * years) * bases
     for at in (spot - bump, spot + bump):
-        found = deltas(
-            spots=at,
-            forwards=at * bases,
-            strikes=strikes,
-            years=years,
-            sigmas=sigmas,
-            rates=levels.rate,
-            puts=puts,
-        )
+        found = np.empty(rows.size)
+        kernels.active().deltas(at * bases, strikes, years, sigmas, growth, puts, found)
         shares.append(float(np.sum(position * found)))
     slope = (shares[1] - shares[0]) / (2.0 * bump) * spot * spot * ONE_PERCENT
     table = levels.strikes

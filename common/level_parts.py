@@ -14,7 +14,6 @@ import numpy as np
 from common.board import Board
 from common.models import BoolArray, FloatArray, key_strikes
 from common.quant import exposure
-from common.quant.blackscholes import price
 from common.quant.exposure import Exposures
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
@@ -264,13 +263,10 @@ def front_expected_move(board: Board, spot: float, parameters: QuantParameters) 
     sigma = exposure.atm_volatility(
         strikes=strikes, sigmas=shard.solution.iv[solved][first], forward=forward
     )
-    years = board.years[alive[0]]
-    straddle = price(
-        forwards=forward,
-        strikes=forward,
-        years=years,
-        sigmas=sigma,
-        discounts=np.exp(-parameters.rate * years),
-        puts=[False, True],
+    years = float(board.years[alive[0]])
+    straddle = exposure.straddle(
+        forward=forward,
+        discount=float(np.exp(-parameters.rate * years)),
+        total=sigma * years**0.5,
     )
-    return exposure.expected_move(straddle=float(straddle.sum()))
+    return exposure.expected_move(straddle=straddle)

@@ -13,6 +13,7 @@ The dealers' position is *modelled*: open interest says nothing about who holds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -217,6 +218,14 @@ def atm_volatility(*, strikes: FloatArray, sigmas: FloatArray, forward: float) -
     if strikes.size == 0 or not np.isfinite(forward):
         return float("nan")
     return float(np.interp(forward, strikes, sigmas))
+
+
+def straddle(*, forward: float, discount: float, total: float) -> float:
+    """Call and put struck at the forward [$]: 2 D F (2 N(v/2) - 1) = 2 D F erf(v/(2 sqrt(2))).
+
+    :param forward: F [$]. :param discount: D [1]. :param total: v = sigma sqrt(T) [1].
+    """
+    return 2.0 * discount * forward * math.erf(total / (2.0 * math.sqrt(2.0)))
 
 
 def expected_move(*, straddle: float) -> float:
