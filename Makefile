@@ -61,7 +61,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 # Pin every dependency anew (needs uv).
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements/run.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml --group test -c requirements/run.txt -o requirements/test.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml --group test --group bench -c requirements/run.txt -o requirements/test.txt --upgrade
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
