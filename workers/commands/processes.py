@@ -180,10 +180,12 @@ def worker_greeks(
     name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
 ) -> None:
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
+    from common.quant import kernels  # noqa: PLC0415
     from workers.greeks import GreeksHandler  # noqa: PLC0415
 
     context = _begin()
     settings = context.settings
+    kernels.load(folder=settings.state_dir / "kernels")
     client = context.redis()
     leases = Leases(
         client,
