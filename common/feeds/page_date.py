@@ -132,4 +132,5 @@ def _parsed(text: str, order: str) -> datetime | None:
         "PARSERS": ["absolute-time"],
         "RELATIVE_BASE": datetime(2000, 1, 1),  # noqa: DTZ001  its base is naive, and unused
     }
-    return dateparser.parse(text, settings=settings)
+    at: datetime | None = dateparser.parse(text, settings=settings)
+    return at

@@ -149,16 +149,13 @@ def _add(rows: SnapshotRows, row: Cells, table: _Table, symbol: str) -> None:
         return
     level = price(row[table.strike]) if table.strike >= 0 else None
     for side in table.sides:
-        name = row[side.name]
-        if level is not None and OCC_SYMBOL.fullmatch(name) and int(name[-8:]) != level * 1000.0:
-            rows.unnamed += 1  # the cells are not those of the contract beside them
-            continue
         rows.add_listed(
-            name=name,
+            name=row[side.name],
             underlying=symbol,
             quote=[_cell(row, at) for at in side.quote],
             counts=[_cell(row, at) for at in side.counts],
             vendor=[row[at] for at in side.vendor],
+            strike=level,
         )
 
 
