@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 
 from common.errors import InputError
@@ -100,12 +100,14 @@ def _table(text: str) -> _Table:
     calls, puts = header.index("Calls"), header.index("Puts")
     if calls > puts:
         raise InputError("the columns are out of order: Puts before Calls")
-    strike = header.index("Strike") if "Strike" in header else -1
+    sides = (_side(header, calls, puts), _side(header, puts, len(header)))
+    if not all(side.vendor for side in sides):
+        sides = (replace(sides[0], vendor=()), replace(sides[1], vendor=()))
     return _Table(
         top=[",".join(row) for row in lines[:at]],
         width=len(header),
-        sides=(_side(header, calls, puts), _side(header, puts, len(header))),
-        strike=strike,
+        sides=sides,
+        strike=header.index("Strike") if "Strike" in header else -1,
         rows=[_trimmed(row, len(header)) for row in lines[at + 1 :]],
     )
 

@@ -182,9 +182,7 @@ def _print_summary(levels: Levels, snapshot: FileSnapshot) -> None:
         f"dealer sign [italic]{levels.sign}[/italic] (modelled), {levels.source} Greeks"
     )
     if "spot_at" in document:
-        console.print(
-            f"spot of {document['spot_at']}, quotes of {document['as_of']}"
-        )
+        console.print(f"spot of {document['spot_at']}, quotes of {document['as_of']}")
     console.print(_levels_table(document["levels"]))
     console.print(_strikes_table(document["strikes"]))
     quality = document["quality"]
