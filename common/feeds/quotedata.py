@@ -71,7 +71,7 @@ def parse_quotedata(text: str, *, at_us: int | None, symbol: str | None) -> File
     :raises InputError: without columns, contracts, price or time, or when it is later.
     """
     table = _table(text)
-    symbol = symbol or _symbol(table)
+    symbol = symbol.upper() if symbol else _symbol(table)
     rows = SnapshotRows()
     for row in table.rows:
         _add(rows, row, table, symbol)
