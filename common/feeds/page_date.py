@@ -13,14 +13,17 @@ import unicodedata
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from common.clock import NEW_YORK, from_datetime, new_york_date, parse_instant
+from common.clock import NEW_YORK, from_datetime, new_york_date, parse_instant, to_datetime
 from common.errors import InputError, UsageError
 
 EXPIRED_AT_MOST = timedelta(days=7)
 """A chain still lists what expired this long before its date, over a weekend; never longer."""
 NEAR = timedelta(days=10)
 """The first expiration lies this close where it is called as a witness."""
-_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
+LONGEST = 80
+"""Characters that are looked at; no page prints a longer date."""
+_YEARS = range(2000, 2200)
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?")
 _OFFSET = re.compile(r"[^\W\d]+\s?([+-])\s?(1[0-4]|0?\d)(?::?([0-5]\d))?(?!\d)")
 _ZONES: dict[str, tzinfo] = {
     "ET": NEW_YORK,
@@ -32,10 +35,11 @@ _ZONES: dict[str, tzinfo] = {
 _ZONE = re.compile(rf"\b({'|'.join(_ZONES)})\b")
 _SECONDS = r"(?:\s?(?:[:.]|min|[分분]\s?)\s?\d{1,2}(?!\d)(?:\s?[s秒초])?|\s?[分분])?"
 _CLOCK = re.compile(
-    rf"(?<![\d.:])(\d{{1,2}})(?:\s?[:h時时点點시]|\.(?=\d\d(?!\d|\.\d{{4}})))\s?(\d\d)(?!\d){_SECONDS}"
+    r"(?<![\d.:])(\d{1,2})(?:\s?[:h時时点點시]|\.(?=\d\d(?!\d|\.\d{4})))"
+    rf"\s?(\d{{1,2}})(?!\d){_SECONDS}"
 )
-_HALVES = ((re.compile(r"(?i)\b([ap])\.\s?m\.?(?!\w)"), r"\1m"),)
-_LINKS = re.compile(r"(?i)[,;()،]|\b(?:klo?|kell|ob|gada|στις|pada|nang|del|les|[dmгч])\b\.?")
+_HALF = re.compile(r"(?i)\b([ap])\.\s?m\.?(?!\w)")
+_LINKS = re.compile(r"(?i)[,;()،]|\b(?:klo?|kell|ob|gada|στις|pada|nang|del|a les|[dmгч])\b\.?")
 """Punctuation and words between date and time that dateparser does not pass over."""
 
 
@@ -45,6 +49,7 @@ def page_instant(text: str, *, first_expiration: date | None) -> int:
     :param first_expiration: of the chain, which tells 5/12 from 12/5 and exposes a misreading.
     :raises InputError: when the text is none, or open to more than one reading.
     """
+    text = text[:LONGEST]
     readings = {from_datetime(at) for at in _readings(_plain(text))}
     if not readings:
         raise InputError(f"{text!r} is no date and time known here; give --at")
@@ -76,10 +81,9 @@ def _readings(text: str) -> list[datetime]:
     """What the text may mean, aware; empty when it is no date and time."""
     if _ISO.fullmatch(text):
         try:
-            instant = parse_instant(text)
+            return [to_datetime(parse_instant(text))]
         except UsageError:
             return []
-        return [datetime.fromtimestamp(instant / 1e6, NEW_YORK)]
     text, zone = _without_zone(text)
     clocks = list(_CLOCK.finditer(text))
     if len(clocks) != 1:
@@ -92,9 +96,11 @@ def _readings(text: str) -> list[datetime]:
     found = []
     for order in orders:
         at = _parsed(text, order)
-        if at is None or (at.hour % 12, at.minute) != (hour % 12, minute):
+        if at is None:
+            continue
+        if (at.hour % 12, at.minute) != (hour % 12, minute) or (at.tzinfo and zone):
             return []
-        if str(at.year) not in text or (at.tzinfo and zone):
+        if at.year not in _YEARS or str(at.year) not in text:
             return []
         found.append(at if at.tzinfo else at.replace(tzinfo=zone or NEW_YORK))
     return found
@@ -116,9 +122,7 @@ def _without_zone(text: str) -> tuple[str, tzinfo | None]:
 
 def _halves(text: str) -> str:
     """Halves of the day that dateparser does not know by these spellings."""
-    for pattern, plain in _HALVES:
-        text = pattern.sub(plain, text)
-    return text.replace("π.μ.", "am").replace("μ.μ.", "pm")
+    return _HALF.sub(r"\1m", text).replace("π.μ.", "am").replace("μ.μ.", "pm")
 
 
 def _parsed(text: str, order: str) -> datetime | None:
@@ -132,5 +136,5 @@ def _parsed(text: str, order: str) -> datetime | None:
         "PARSERS": ["absolute-time"],
         "RELATIVE_BASE": datetime(2000, 1, 1),  # noqa: DTZ001  its base is naive, and unused
     }
-    found: datetime | None = dateparser.parse(text, settings=settings)
-    return found
+    at: datetime | None = dateparser.parse(text, settings=settings)
+    return at

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 
 from common.errors import InputError
@@ -71,7 +71,7 @@ def parse_quotedata(text: str, *, at_us: int | None, symbol: str | None) -> File
     :raises InputError: without columns, contracts, price or time, or when it is later.
     """
     table = _table(text)
-    symbol = symbol or _symbol(table)
+    symbol = symbol.upper() if symbol else _symbol(table)
     rows = SnapshotRows()
     for row in table.rows:
         _add(rows, row, table, symbol)
@@ -100,12 +100,14 @@ def _table(text: str) -> _Table:
     calls, puts = header.index("Calls"), header.index("Puts")
     if calls > puts:
         raise InputError("the columns are out of order: Puts before Calls")
-    strike = header.index("Strike") if "Strike" in header else -1
+    sides = (_side(header, calls, puts), _side(header, puts, len(header)))
+    if not all(side.vendor for side in sides):
+        sides = (replace(sides[0], vendor=()), replace(sides[1], vendor=()))
     return _Table(
         top=[",".join(row) for row in lines[:at]],
         width=len(header),
-        sides=(_side(header, calls, puts), _side(header, puts, len(header))),
-        strike=strike,
+        sides=sides,
+        strike=header.index("Strike") if "Strike" in header else -1,
         rows=[_trimmed(row, len(header)) for row in lines[at + 1 :]],
     )
 
@@ -149,16 +151,13 @@ def _add(rows: SnapshotRows, row: Cells, table: _Table, symbol: str) -> None:
         return
     level = price(row[table.strike]) if table.strike >= 0 else None
     for side in table.sides:
-        name = row[side.name]
-        if level is not None and OCC_SYMBOL.fullmatch(name) and int(name[-8:]) != level * 1000.0:
-            rows.unnamed += 1  # the cells are not those of the contract beside them
-            continue
         rows.add_listed(
-            name=name,
+            name=row[side.name],
             underlying=symbol,
             quote=[_cell(row, at) for at in side.quote],
             counts=[_cell(row, at) for at in side.counts],
             vendor=[row[at] for at in side.vendor],
+            strike=level,
         )
 
 

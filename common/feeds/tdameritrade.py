@@ -23,6 +23,8 @@ _SETTLEMENTS: dict[str, Settlement] = {"A": "AM", "P": "PM"}
 _ROOT = re.compile(r"([A-Z]{1,5}[0-9]?)[ _]*\d{6}[CP]?[\d.]+[CP]?[\d.]*")
 _MULTIPLIER = 100.0
 _MILLISECOND = 1000
+_LATEST = 4_102_444_800_000
+"""A time beyond the year 2100 is none [ms]."""
 _UNDERLYING_PRICES = ("last", "mark", "close")
 
 
@@ -42,7 +44,7 @@ def parse_chain(document: JsonDict, *, at_us: int | None, symbol: str | None) ->
     :param symbol: the underlying, where the document does not tell.
     :raises InputError: without contracts, time, symbol or price, or when it is later.
     """
-    symbol = symbol or plain_symbol(str(document.get("symbol") or ""))
+    symbol = symbol.upper() if symbol else plain_symbol(str(document.get("symbol") or ""))
     if not symbol:
         raise InputError("the chain names no symbol; give --symbol")
     rows = SnapshotRows()
@@ -136,7 +138,7 @@ def _greek(row: JsonDict, name: str) -> float:
 def _time(fields: JsonDict, name: str) -> int:
     """Milliseconds since the epoch as microseconds; 0 for anything that is none."""
     value = number(fields.get(name))
-    return int(value) * _MILLISECOND if value > 0.0 else 0
+    return int(value) * _MILLISECOND if 0.0 < value < _LATEST else 0
 
 
 def _spot(document: JsonDict, underlying: JsonDict) -> float:
