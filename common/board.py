@@ -28,7 +28,7 @@ from common.models import (
     key_puts,
     key_strikes,
 )
-from common.quant.blackscholes import Greeks, greeks
+from common.quant.blackscholes import GREEKS, Greeks, greeks
 from common.quant.exposure import dealer_signs
 from common.quant.implied_vol import implied_vol
 from common.settings import QuantParameters
@@ -286,9 +286,10 @@ def _vendor_vols(listing: _Listing, years: FloatArray) -> tuple[FloatArray, Stat
 
 def _with_vendor(priced: Greeks, listing: _Listing) -> Greeks:
     """Our Greeks at the vendor's IV, with the vendor's delta and gamma in their place."""
-    return priced._replace(
-        delta=_vendor_column(listing, "delta"), gamma=_vendor_column(listing, "gamma")
-    )
+    table = priced.table.copy()
+    for name in ("delta", "gamma"):
+        table[GREEKS.index(name)] = _vendor_column(listing, name)
+    return Greeks(table)
 
 
 def _vendor_column(listing: _Listing, name: str) -> FloatArray:

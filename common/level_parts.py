@@ -14,7 +14,7 @@ import numpy as np
 from common.board import Board
 from common.models import BoolArray, FloatArray, key_strikes
 from common.quant import exposure
-from common.quant.exposure import Exposures
+from common.quant.exposure import Exposures, StrikeGroups
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
 
@@ -172,13 +172,16 @@ def _book(board: Board, parameters: QuantParameters) -> Book:
     )
 
 
-def strike_table(board: Board, sums: Exposures) -> StrikeTable:
-    rows = np.flatnonzero(board.alive)
-    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
-    puts = board.puts[rows]
+def strike_table(board: Board, sums: Exposures, groups: StrikeGroups) -> StrikeTable:
+    """:param groups: the strikes of each expiration; those that have settled come first."""
+    settled = int(np.searchsorted(board.years > 0.0, True))
+    first = int(groups.of_row[settled]) if settled < board.years.size else groups.strikes.size
+    strikes, of_group = np.unique(groups.strikes[first:], return_inverse=True)
+    at = of_group[groups.of_row[settled:] - first]
+    puts = board.puts[settled:]
 
     def split(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        chosen = values[rows]
+        chosen = values[settled:]
         call = np.bincount(at, np.where(puts, 0.0, chosen), strikes.size)
         put = np.bincount(at, np.where(puts, chosen, 0.0), strikes.size)
         return call.astype(np.float64), put.astype(np.float64)
@@ -189,9 +192,8 @@ def strike_table(board: Board, sums: Exposures) -> StrikeTable:
 
 
 def expirations(
-    board: Board, sums: Exposures, spot: float, today: date
+    board: Board, sums: Exposures, table: StrikeGroups, spot: float, today: date
 ) -> tuple[ExpirationLevels, ...]:
-    table = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
     pains = exposure.max_pains(
         table=table, puts=board.puts, open_interests=board.open_interests, spot=spot
     )
@@ -234,7 +236,7 @@ class _Smiles:
     """Where each expiration's strikes start, and k."""
 
 
-def _smiles(board: Board, table: exposure.StrikeGroups) -> _Smiles:
+def _smiles(board: Board, table: StrikeGroups) -> _Smiles:
     solved = board.used & np.isfinite(board.sigmas)
     size = table.strikes.size
     counts = np.bincount(table.of_row, solved, size)

@@ -132,7 +132,8 @@ def evaluate(
     )
     sums = parts.contract_exposures(board, spot)
     today = new_york_date(as_of)
-    table = parts.strike_table(board, sums)
+    groups = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
+    table = parts.strike_table(board, sums, groups)
     flip = parts.flip(board, spot, parameters)
     return Levels(
         symbol=symbol,
@@ -148,7 +149,7 @@ def evaluate(
         ),
         expected_move=parts.front_expected_move(board, spot, parameters),
         strikes=table,
-        expirations=parts.expirations(board, sums, spot, today),
+        expirations=parts.expirations(board, sums, groups, spot, today),
         readings=readings(
             board, sums, spot=spot, today=today, strikes=table.strikes, net_gex=table.net_gex
         ),

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from common.clock import iso_ms
 from common.models import FloatArray, JsonDict, Status
+from common.quant.blackscholes import GREEKS
 
 if TYPE_CHECKING:
     from common.levels import Levels
 
-MINUTES_A_DAY = 1440.0
 SCHEMA = 1
 """Version of both documents; a field that changes its meaning raises it."""
 
@@ -203,9 +203,9 @@ def _contracts(levels: Levels) -> list[JsonDict]:
         "iv": numbers(board.sigmas),
         "status": [labels[code] for code in board.statuses.tolist()],
     }
-    for name in board.greeks._fields:
+    for name in GREEKS:
         columns[name] = numbers(getattr(board.greeks, name))
-    columns["theta_per_minute"] = numbers(board.greeks.theta / MINUTES_A_DAY)
+    columns["theta_per_minute"] = numbers(board.greeks.theta_per_minute)
     columns["open_interest"] = _known(board.quotes["open_interest"])
     columns["volume"] = _known(board.quotes["volume"])
     return _records(columns)

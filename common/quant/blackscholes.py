@@ -15,7 +15,7 @@ fixed when S moves; when time moves, the carry c = ln(b)/T is what stays.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -27,34 +27,87 @@ from common.quant.plain.value import prices
 
 DAYS = 365.0
 """Calendar days in the year of every T."""
+MINUTES_A_DAY = 1440.0
 ROOT_TWO_PI = 2.5066282746310002
 
 
-class Greeks(NamedTuple):
+GREEKS = (
+    *("delta", "gamma", "theta", "vega", "rho", "vanna", "charm"),
+    *("vomma", "speed", "zomma", "color"),
+)
+"""Rows of the table of :class:`Greeks`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeks:
     """Sensitivities per share, all of one shape."""
 
-    delta: FloatArray
-    """dV/dS [1]"""
-    gamma: FloatArray
-    """d2V/dS2 [1/$]"""
-    theta: FloatArray
-    """dV/dt, t running forward [$ per calendar day]"""
-    vega: FloatArray
-    """dV/dsigma [$ per 1.00 of sigma]"""
-    rho: FloatArray
-    """dV/dr at fixed dividend yield [$ per 1 % point]"""
-    vanna: FloatArray
-    """d delta/d sigma [per 1.00 of sigma]"""
-    charm: FloatArray
-    """d delta/dt, t running forward [per calendar day]"""
-    vomma: FloatArray
-    """d vega/d sigma [$ per 1.00 of sigma squared]"""
-    speed: FloatArray
-    """d gamma/dS [1/$2]"""
-    zomma: FloatArray
-    """d gamma/d sigma [1/$ per 1.00 of sigma]"""
-    color: FloatArray
-    """d gamma/dt, t running forward [1/$ per calendar day]"""
+    table: FloatArray
+    """A row per Greek, in the order of :data:`GREEKS`."""
+
+    @property
+    def delta(self) -> FloatArray:
+        """dV/dS [1]"""
+        return self._row(0)
+
+    @property
+    def gamma(self) -> FloatArray:
+        """d2V/dS2 [1/$]"""
+        return self._row(1)
+
+    @property
+    def theta(self) -> FloatArray:
+        """dV/dt, t running forward [$ per calendar day]"""
+        return self._row(2)
+
+    @property
+    def vega(self) -> FloatArray:
+        """dV/dsigma [$ per 1.00 of sigma]"""
+        return self._row(3)
+
+    @property
+    def rho(self) -> FloatArray:
+        """dV/dr at fixed dividend yield [$ per 1 % point]"""
+        return self._row(4)
+
+    @property
+    def vanna(self) -> FloatArray:
+        """d delta/d sigma [per 1.00 of sigma]"""
+        return self._row(5)
+
+    @property
+    def charm(self) -> FloatArray:
+        """d delta/dt, t running forward [per calendar day]"""
+        return self._row(6)
+
+    @property
+    def vomma(self) -> FloatArray:
+        """d vega/d sigma [$ per 1.00 of sigma squared]"""
+        return self._row(7)
+
+    @property
+    def speed(self) -> FloatArray:
+        """d gamma/dS [1/$2]"""
+        return self._row(8)
+
+    @property
+    def zomma(self) -> FloatArray:
+        """d gamma/d sigma [1/$ per 1.00 of sigma]"""
+        return self._row(9)
+
+    @property
+    def color(self) -> FloatArray:
+        """d gamma/dt, t running forward [1/$ per calendar day]"""
+        return self._row(10)
+
+    @property
+    def theta_per_minute(self) -> FloatArray:
+        """dV/dt, t running forward [$ per minute]"""
+        return self.theta / MINUTES_A_DAY
+
+    def _row(self, at: int) -> FloatArray:
+        row: FloatArray = self.table[at]
+        return row
 
 
 def log_moneyness(*, forwards: npt.ArrayLike, strikes: npt.ArrayLike) -> FloatArray:
@@ -156,11 +209,11 @@ def greeks(
         out = np.empty((11, strikes.size))
         try:
             if compute(spots, forwards, strikes, years, sigmas, rates, puts, out):  # type: ignore[arg-type]  # it looks itself
-                return Greeks._make(out)
+                return Greeks(out)
         except TypeError:
             pass  # no columns: they are made below
     numbers = (spots, forwards, strikes, years, sigmas, rates)
     (S, F, K, T, s, r), put, shape = columns(numbers, puts)
     out = np.empty((11, K.size))
     compute(S, F, K, T, s, r, put, out)
-    return Greeks._make(out.reshape((11, *shape)))
+    return Greeks(out.reshape((11, *shape)))

@@ -110,8 +110,10 @@ class _Choice:
 
 def active() -> Kernels:
     """The kernels in use; the first call loads them."""
-    if _Choice.kernels is None:
-        load()
+    chosen = _Choice.kernels
+    if chosen is not None:
+        return chosen
+    load()
     return cast(Kernels, _Choice.kernels)
 
 

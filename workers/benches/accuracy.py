@@ -8,13 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from common.models import FloatArray
-from common.quant.blackscholes import greeks
+from common.quant.blackscholes import GREEKS, greeks
 from common.quant.implied_vol import implied_vol
 from workers.benches.figure import Figure
 from workers.benches.oracle import WEEK, Grid, greek_errors, grid, volatility_errors
 from workers.benches.peers import Slice, solvers
 
-_GREEKS = "delta gamma theta vega rho vanna charm vomma speed zomma color".split()
 _FAILED = 1e-9
 """A library fails on an option where its scaled error is above this, or it gives nothing."""
 
@@ -100,7 +99,7 @@ def _greeks(options: Grid) -> Figure:
         rates=options.rates,
         puts=options.puts,
     )
-    errors = greek_errors(options, {name: getattr(found, name) for name in _GREEKS})
+    errors = greek_errors(options, {name: getattr(found, name) for name in GREEKS})
     worst = max(errors, key=lambda name: errors[name].max())
     beside = {"name": f"mpmath, {worst} being the worst", "value": 0.0, "unit": "relative"}
     return Figure("greeks_rel", float(errors[worst].max()), "relative", beside, 1e-13, "<=")

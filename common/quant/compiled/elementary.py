@@ -20,8 +20,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-ROUNDS = {"error_model": "numpy", "nogil": True}
-"""Options of every kernel: a division by zero gives infinity, other threads go on."""
+ROUNDS = {"error_model": "numpy"}
+"""Options of every kernel: a division by zero gives infinity, as in numpy."""
 inlined = njit(forceinline=True, **ROUNDS)
 COLUMN, FLAGS, CODES = types.float64[::1], types.boolean[::1], types.uint8[::1]
 TABLE = types.float64[:, ::1]

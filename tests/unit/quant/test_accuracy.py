@@ -9,11 +9,10 @@ import pytest
 
 from common.models import Status
 from common.quant import kernels
-from common.quant.blackscholes import greeks, price
+from common.quant.blackscholes import GREEKS, greeks, price
 from common.quant.implied_vol import implied_vol
 from workers.benches.oracle import WEEK, Grid, greek_errors, grid, volatility_errors
 
-GREEKS = "delta gamma theta vega rho vanna charm vomma speed zomma color".split()
 ULP = 2.220446049250313e-16
 
 

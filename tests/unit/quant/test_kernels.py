@@ -14,12 +14,11 @@ import pytest
 
 from common.models import Status
 from common.quant import kernels
-from common.quant.blackscholes import greeks, price
+from common.quant.blackscholes import GREEKS, greeks, price
 from common.quant.implied_vol import implied_vol
 from common.quant.zero_gamma import Book, curve, net_gex, zero_gammas
 
 YEAR = 365.0 * 86400.0
-GREEKS = "delta gamma theta vega rho vanna charm vomma speed zomma color".split()
 
 
 def both(compute: Callable[[], Any]) -> tuple[Any, Any]:
