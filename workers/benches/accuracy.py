@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from common.models import FloatArray
-from common.quant.blackscholes import GREEKS, greeks
-from common.quant.implied_vol import implied_vol
 from workers.benches.figure import Figure
 from workers.benches.oracle import WEEK, Grid, greek_errors, grid, volatility_errors
 from workers.benches.peers import Slice, solvers
@@ -21,15 +19,7 @@ _FAILED = 1e-9
 def run() -> list[Figure]:
     """Worst errors over the grid, NaN and statuses counting as infinite."""
     options = grid()
-    found = implied_vol(
-        prices=options.prices,
-        forwards=options.forwards,
-        strikes=options.strikes,
-        years=options.years,
-        discounts=options.discounts,
-        puts=options.puts,
-    )
-    own = volatility_errors(options, found.sigmas)
+    own = volatility_errors(options, options.volatilities().sigmas)
     others = {name: volatility_errors(options, vols) for name, vols in _theirs(options).items()}
     week = options.years <= WEEK
     ulps = options.sigmas / np.spacing(options.sigmas)
@@ -90,16 +80,7 @@ def _theirs(options: Grid) -> dict[str, FloatArray]:
 
 def _greeks(options: Grid) -> Figure:
     """The worst error of any Greek over its natural scale."""
-    found = greeks(
-        spots=options.spots,
-        forwards=options.forwards,
-        strikes=options.strikes,
-        years=options.years,
-        sigmas=options.sigmas,
-        rates=options.rates,
-        puts=options.puts,
-    )
-    errors = greek_errors(options, {name: getattr(found, name) for name in GREEKS})
+    errors = greek_errors(options, options.greeks())
     worst = max(errors, key=lambda name: errors[name].max())
     beside = {"name": f"mpmath, {worst} being the worst", "value": 0.0, "unit": "relative"}
     return Figure("greeks_rel", float(errors[worst].max()), "relative", beside, 1e-13, "<=")

@@ -14,7 +14,8 @@ import mpmath as mp
 import numpy as np
 
 from common.models import BoolArray, FloatArray
-from common.quant.blackscholes import price
+from common.quant.blackscholes import GREEKS, greeks, price
+from common.quant.implied_vol import ImpliedVols, implied_vol
 
 YEAR_SECONDS = 365.0 * 86400.0
 WEEK = 7.0 / 365.0
@@ -44,6 +45,30 @@ class Grid:
     rates: FloatArray
     puts: BoolArray
     prices: FloatArray
+
+    def volatilities(self) -> ImpliedVols:
+        """Ours."""
+        return implied_vol(
+            prices=self.prices,
+            forwards=self.forwards,
+            strikes=self.strikes,
+            years=self.years,
+            discounts=self.discounts,
+            puts=self.puts,
+        )
+
+    def greeks(self) -> dict[str, FloatArray]:
+        """Ours, by name."""
+        found = greeks(
+            spots=self.spots,
+            forwards=self.forwards,
+            strikes=self.strikes,
+            years=self.years,
+            sigmas=self.sigmas,
+            rates=self.rates,
+            puts=self.puts,
+        )
+        return dict(zip(GREEKS, found.table, strict=True))
 
 
 def grid(*, every: int = 1, seed: int = 1) -> Grid:
@@ -90,19 +115,19 @@ def _invert(x: mp.mpf, target: mp.mpf, v: mp.mpf) -> tuple[mp.mpf, float]:
     return v, max(1.0, float(target / (v * vega)))
 
 
-def greek_errors(options: Grid, greeks: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def greek_errors(options: Grid, values: dict[str, FloatArray]) -> dict[str, FloatArray]:
     """Error of each Greek over its natural scale: the sum of the sizes of its formula's terms.
 
-    :param greeks: by the names and units of :class:`common.quant.blackscholes.Greeks`; (n,).
+    :param values: by the names and units of :class:`common.quant.blackscholes.Greeks`; (n,).
     """
-    found = {name: np.zeros(options.strikes.shape) for name in greeks}
+    found = {name: np.zeros(options.strikes.shape) for name in values}
     with mp.workdps(_DIGITS):
         for i in range(options.strikes.size):
             exact = exact_greeks(options, i)
-            for name, values in greeks.items():
+            for name, column in values.items():
                 value, scale = exact[name]
                 if scale > _TINIEST:
-                    found[name][i] = abs(float((mp.mpf(float(values[i])) - value) / scale))
+                    found[name][i] = abs(float((mp.mpf(float(column[i])) - value) / scale))
     return found
 
 

@@ -1,6 +1,6 @@
-"""Implied volatility, compiled: a quick vectorised branch and a general scalar one.
+"""Implied volatility, compiled: the quick branch, vectorised, and who goes where.
 
-Owns both and the border between them; definitions of statuses and domain are those of
+Owns that branch and its borders; definitions of statuses and domain are those of
 :mod:`common.quant.implied_vol`.
 
 Quick branch, for v = sigma sqrt(T) < 0.4 and |ln(F/K)| < 1, which every option of a few

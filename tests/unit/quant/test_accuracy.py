@@ -9,7 +9,7 @@ import pytest
 
 from common.models import Status
 from common.quant import kernels
-from common.quant.blackscholes import GREEKS, greeks, price
+from common.quant.blackscholes import price
 from common.quant.implied_vol import implied_vol
 from workers.benches.oracle import WEEK, Grid, greek_errors, grid, volatility_errors
 
@@ -28,19 +28,8 @@ def options() -> Grid:
     return grid(every=7)
 
 
-def solved(options: Grid):
-    return implied_vol(
-        prices=options.prices,
-        forwards=options.forwards,
-        strikes=options.strikes,
-        years=options.years,
-        discounts=options.discounts,
-        puts=options.puts,
-    )
-
-
 def test_volatilities(implementation: str, options: Grid) -> None:
-    found = solved(options)
+    found = options.volatilities()
     assert np.all(found.statuses == Status.OK)
     errors = volatility_errors(options, found.sigmas)
     assert errors[options.years <= WEEK].max() < 8 * ULP / 2  # an ulp is at least ULP/2
@@ -48,16 +37,7 @@ def test_volatilities(implementation: str, options: Grid) -> None:
 
 
 def test_greeks(implementation: str, options: Grid) -> None:
-    found = greeks(
-        spots=options.spots,
-        forwards=options.forwards,
-        strikes=options.strikes,
-        years=options.years,
-        sigmas=options.sigmas,
-        rates=options.rates,
-        puts=options.puts,
-    )
-    errors = greek_errors(options, {name: getattr(found, name) for name in GREEKS})
+    errors = greek_errors(options, options.greeks())
     assert {name: worst.max() for name, worst in errors.items() if worst.max() > 1e-14} == {}
 
 
