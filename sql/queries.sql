@@ -122,6 +122,23 @@ WHERE l.symbol = %(symbol)s
 ORDER BY s.first_seen_at DESC, l."time" DESC
 LIMIT 1;
 
+-- name: level_history
+WITH span AS (
+    SELECT s.session_id,
+           (SELECT min(l."time") FROM gex.levels l
+            WHERE l.session_id = s.session_id AND l."time" > %(since)s) AS first,
+           (SELECT max(l."time") FROM gex.levels l
+            WHERE l.session_id = s.session_id AND l."time" > %(since)s) AS last
+    FROM gex.sessions s
+    WHERE s.key = %(session)s
+)
+SELECT DISTINCT ON (part) l."time", l.state, l.spot, l.net_gex, l.zero_gamma,
+       date_bin(greatest((last - first) / %(points)s::float8, interval '1 millisecond'),
+                l."time", first) AS part
+FROM span
+JOIN gex.levels l ON l.session_id = span.session_id AND l."time" >= span.first
+ORDER BY part, l."time" DESC;
+
 -- name: stored_counts
 SELECT s.key,
        (SELECT count(*) FROM gex.quotes q WHERE q.session_id = s.session_id) AS quotes,

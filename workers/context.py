@@ -49,9 +49,12 @@ class Context:
         """
         return cls(load_settings(**overrides))
 
-    def redis(self) -> Client:
-        """A client; nothing connects yet."""
-        return connect(self.instance.redis_url())
+    def redis(self, *, timeout: float = 5.0) -> Client:
+        """A client; nothing connects yet.
+
+        :param timeout: for connecting and for a reply [s].
+        """
+        return connect(self.instance.redis_url(), timeout=timeout)
 
     def reachable_redis(self) -> Client:
         """A client of a server that answers.

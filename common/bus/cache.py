@@ -36,6 +36,15 @@ class Tick:
     final: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published of a symbol, as the JSON texts that stand there; None where none does."""
+
+    session: bytes | None
+    latest: bytes | None
+    profile: bytes | None
+
+
 class Cache:
     """Single-value keys of one Redis."""
 
@@ -194,6 +203,13 @@ class Cache:
     def profile(self, symbol: str) -> JsonDict | None:
         """Per-strike exposures and the curve, or None."""
         return self._json(keys.profile(symbol))
+
+    def published(self, symbol: str) -> Published:
+        """Session, ``latest`` and ``profile`` of one moment, for who hands them on unread."""
+        names = [keys.session(symbol), keys.latest(symbol), keys.profile(symbol)]
+        with bus_errors():
+            found: Any = self.client.mget(names)
+        return Published(*found)
 
     def levels(self, symbol: str) -> dict[str, str]:
         """The levels hash; empty when nothing fresh is there."""

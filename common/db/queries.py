@@ -5,6 +5,7 @@ Owns the reads; must not hold SQL nor write anything.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -16,6 +17,22 @@ def latest_level(connection: Connection, symbol: str) -> dict[str, Any] | None:
     """The last stored level of a symbol with its session, or None."""
     rows = _rows(connection, "latest_level", {"symbol": symbol})
     return rows[0] if rows else None
+
+
+def level_history(
+    connection: Connection, session: str, *, since: datetime, points: int
+) -> list[dict[str, Any]]:
+    """The stored levels of a session after an instant, in order: time, state, spot [$],
+    net_gex [$ of delta per 1 % move], zero_gamma [$].
+
+    Where there are many, the time between is cut into ``points`` equal parts and the last
+    level of each is kept: every row is a level that was published.
+
+    :param session: its key.
+    :param points: at most one row more than this comes back.
+    """
+    values = {"session": session, "since": since, "points": points}
+    return _rows(connection, "level_history", values)
 
 
 def stored_counts(connection: Connection, symbol: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ class Schedule:
     clock: ClockReader
     wall: Callable[[], int]
     sleep: Sleep
-    longest_sleep: float = 30.0
+    longest_sleep: Callable[[], float] = lambda: 30.0
     """Between two looks at the clock [s]; short where it may jump."""
     done: date | None = None
     """The last date that has closed."""
@@ -46,7 +46,7 @@ class Schedule:
             left = (clock.wall(session_hours(day)[0] - LEAD_US) - self.wall()) / SECOND
             if left <= 0:
                 return day, clock
-            await self.sleep(min(left, self.longest_sleep))
+            await self.sleep(min(left, self.longest_sleep()))
 
     def close(self, day: date, clock: MarketClock) -> None:
         """A session has ended: after its close the date is not offered again."""

@@ -36,6 +36,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     redis_password: str
     flower_port: int
     dashboard_port: int
+    """0 where no page is served."""
     embedded_redis: bool
     embedded_postgres: bool
     simulator_port: int = 0
@@ -121,9 +122,10 @@ class Instance:
         except (OSError, msgspec.MsgspecError) as error:
             raise UsageError(f"{self._runtime_file} is not readable: {error}; remove it") from error
 
-    def decide(self) -> Runtime:
+    def decide(self, *, dashboard: bool = True) -> Runtime:
         """Choose free ports, keep the password, and write it down.
 
+        :param dashboard: whether the page gets a port; without one it is not served.
         :raises UsageError: when no port is free.
         """
         before, settings = self.runtime(), self.settings
@@ -133,7 +135,7 @@ class Instance:
             redis_port=port(host, settings.redis_port) if embedded_redis else 0,
             redis_password=before.redis_password if before else secrets.token_urlsafe(24),
             flower_port=port(host, settings.flower_port),
-            dashboard_port=port(host, settings.dashboard_port),
+            dashboard_port=port(host, settings.dashboard_port) if dashboard else 0,
             embedded_redis=embedded_redis,
             embedded_postgres=settings.database_url is None,
             simulator_port=port(host, settings.simulator_port),
@@ -196,6 +198,13 @@ class Instance:
             return ""
         port = runtime.simulator_port or self.settings.simulator_port
         return f"http://{_reachable(self.settings.listen_host)}:{port}"
+
+    def dashboard_url(self) -> str:
+        """Where the page is, or an empty text when none is served here."""
+        runtime = self.runtime()
+        if runtime is None or not runtime.dashboard_port:
+            return ""
+        return f"http://{_reachable(self.settings.listen_host)}:{runtime.dashboard_port}"
 
     def _socket_folder(self, digest: str) -> Path:
         folder = self.state_dir / "run"

@@ -11,7 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browser import chromium
 from harness import Servers, servers
+from playwright.sync_api import Browser
 
 RECORDED_DAY = "intraday/spy_0dte_2026-08-19.csv.gz"
 
@@ -38,3 +40,10 @@ def database_url(own_servers: Servers, request: pytest.FixtureRequest) -> Iterat
         admin.execute(f'CREATE DATABASE "{name}"'.encode())
         yield own_servers.database_url.replace("/gex?", f"/{name}?")
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; closed with the module, as it runs an event loop of its own."""
+    with chromium() as running:
+        yield running

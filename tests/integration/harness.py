@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ import psutil
 import psycopg
 import redis
 from psycopg.rows import dict_row
+
+from common.servers.instance import Instance
+from common.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -57,6 +61,7 @@ def environment(state: Path, **settings: str) -> dict[str, str]:
         "GEX_STATE_DIR": str(state),
         "GEX_REDIS_PORT": "17379",
         "GEX_FLOWER_PORT": "17555",
+        "GEX_DASHBOARD_PORT": "17050",
         **{f"GEX_{name.upper()}": value for name, value in settings.items()},
     }
 
@@ -119,6 +124,16 @@ class Platform:
             return None
 
         return wait_until(ask, seconds=30, what=f"{program} running")
+
+    def control(self, action: str, program: str) -> None:
+        """Have supervisord 'start' or 'stop' a program, and wait until it is done."""
+        from supervisor.xmlrpc import SupervisorTransport
+
+        instance = Instance(load_settings(state_dir=self.state))
+        address = f"unix://{instance.run_dir / 'supervisor.sock'}"
+        transport = SupervisorTransport(None, None, address)
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            getattr(proxy.supervisor, f"{action}Process")(program)
 
     def levels(self, symbol: str = "SPY", *, seconds: float = 60) -> dict[str, str]:
         """The levels hash, once there is one."""

@@ -86,3 +86,5 @@ def test_levels_are_stored_once_and_summed_up_by_minute(timescale: Connection) -
     strikes = timescale.execute("SELECT time FROM gex.strike_exposures ORDER BY time").fetchall()
     assert [row[0] for row in strikes] == [NOON, NOON + timedelta(minutes=1)]
     assert queries.latest_level(timescale, "SPY")["net_gex"] == 5.0
+    day = queries.level_history(timescale, key, since=NOON, points=2)
+    assert [row["net_gex"] for row in day] == [2.0, 4.0, 5.0]

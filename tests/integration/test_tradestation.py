@@ -56,7 +56,7 @@ def true(served: Simulator, symbol: str = "SPY") -> dict[tuple[str, float, str],
 
 
 def test_an_accelerated_hour_ends_in_the_simulators_own_truth() -> None:
-    options = ("--start", "2026-11-24T14:15", "--speed", "120", "--pause", "600")
+    options = ("--start", "2026-11-24T13:30", "--speed", "120", "--pause", "600")
     with simulator(*options) as served, platform(settings=login(served)) as running:
         running.levels()
         client = running.redis()
@@ -65,7 +65,7 @@ def test_an_accelerated_hour_ends_in_the_simulators_own_truth() -> None:
         assert first["as_of"] < "2026-11-24T20:00"  # an hour to go
         wait_until(
             lambda: client.hget("gex:SPY:levels", "state") == "closed",
-            seconds=90,
+            seconds=150,
             what=f"the close; said:\n{running.said}",
         )
         expected = true(served)

@@ -44,6 +44,20 @@ def test_sql_and_config_travel_inside_the_wheel(installed: Path) -> None:
     assert run(installed, code).split() == [str(count), "True", "True"]
 
 
+def test_the_page_of_the_wheel_is_whole(installed: Path) -> None:
+    code = (
+        "import workers.dashboard.page as p, pathlib as l\n"
+        "page = p.Page(None)\n"
+        "folder = l.Path(p.__file__).parent\n"
+        "names = [*(f'{name}.js' for name in p.SCRIPTS), 'theme.js', 'style.css', 'icon.svg']\n"
+        "print(folder, len([p.asset(name) for name in names]), '{%own%}' in page.index_string)"
+    )
+    folder, count, framed = run(installed, code).split()
+    assert folder.startswith(str(installed))
+    assert int(count) == len(list((ROOT / "workers/dashboard/assets").iterdir()))
+    assert framed == "True"
+
+
 def test_the_command_of_the_wheel_runs(installed: Path) -> None:
     code = "import sys; sys.argv = ['gex', '--help']; from workers.cli import main; main()"
     assert "gamma exposure" in run(installed, code)

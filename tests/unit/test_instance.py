@@ -162,6 +162,13 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path, damage: bytes) -> None:
         made.runtime()
 
 
+def test_a_page_that_is_not_wanted_has_no_port(tmp_path: Path) -> None:
+    made = instance(tmp_path)
+    assert made.decide(dashboard=False).dashboard_port == 0
+    assert made.dashboard_url() == ""
+    assert made.decide().dashboard_port >= made.settings.dashboard_port
+
+
 # --- addresses -------------------------------------------------------------------------------
 
 
@@ -186,6 +193,7 @@ def test_the_embedded_servers_have_their_addresses(tmp_path: Path) -> None:
     assert made.redis_url() == "redis://gex:p%40ss%2Fw%3Ard@127.0.0.1:6400/0"
     assert made.broker_url() == "redis://gex:p%40ss%2Fw%3Ard@127.0.0.1:6400/1"
     assert made.flower_url() == "http://127.0.0.1:5556"
+    assert made.dashboard_url() == "http://127.0.0.1:8051"
     assert made.database_url().startswith("postgresql://gex@/gex?host=")
 
 
@@ -214,7 +222,7 @@ def test_listening_everywhere_is_reached_locally(tmp_path: Path) -> None:
 
 def test_before_the_first_start_there_is_no_redis(tmp_path: Path) -> None:
     made = instance(tmp_path)
-    assert made.flower_url() == ""
+    assert made.flower_url() == made.dashboard_url() == ""
     with pytest.raises(ServiceError, match="run `gex up`"):
         made.redis_url()
 

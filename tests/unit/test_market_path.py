@@ -86,6 +86,6 @@ def test_the_session_so_far_is_that_of_the_prices_seen(path: MarketPath) -> None
         assert so_far.low <= so_far.vwap <= so_far.high
     assert path.so_far(path.open_us - HOUR) == path.so_far(path.open_us)
     assert path.so_far(path.close_us + HOUR) == path.so_far(path.close_us)
-    # the day's first price has no volume behind it, and the first hours have the most
+    # within a hundred seconds the day's activity hardly changes
     flat = np.mean([path.spot(path.open_us + step * STEP_US) for step in range(1, 401)])
     assert path.so_far(path.open_us + 400 * STEP_US).vwap == pytest.approx(flat, abs=0.01)

@@ -115,6 +115,6 @@ def test_every_variable_is_set_by_gex_up() -> None:
     root = project_root()
     assert root is not None
     used = set(re.findall(r"%\(ENV_(\w+)\)s", resource("supervisord.conf").read_text("utf-8")))
-    setters = [root / "workers/commands/up.py", root / "common/servers/supervisor.py"]
+    setters = [root / "workers/commands/run.py", root / "common/servers/supervisor.py"]
     text = "".join(path.read_text(encoding="utf-8") for path in setters)
     assert {name for name in used if f'"{name}"' not in text} == set()

@@ -25,6 +25,7 @@ from workers.context import Context, console, print_json
 
 _MEMORY_SHARE = 0.6
 _MANY_PENDING = 1000
+_PAGE_ADVICE = "see logs/dashboard.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ def _all(context: Context) -> Iterator[Finding]:
     except GexError as error:
         yield Finding("redis", ok=False, detail=str(error), advice="see logs/redis.log")
     yield from _guarded("database", lambda: _database(context))
+    if holder is not None and instance.dashboard_url():
+        yield _page(instance.dashboard_url())
     if client is None:
         return
     present = client
@@ -162,6 +165,19 @@ def _database(context: Context) -> Iterator[Finding]:
         f"{len(steps)} migrations" if current else "not current",
         "" if current else "run `gex db migrate`",
     )
+
+
+def _page(url: str) -> Finding:
+    """Whether the page is served; what it shows is another check's matter."""
+    import httpx  # noqa: PLC0415  slow to import
+
+    try:
+        answer = httpx.get(url, timeout=5.0, trust_env=False)
+    except httpx.HTTPError as error:
+        return Finding("dashboard", ok=False, detail=f"{url}: {error}", advice=_PAGE_ADVICE)
+    ok = answer.is_success
+    detail = url if ok else f"{url} answers {answer.status_code}"
+    return Finding("dashboard", ok, detail, "" if ok else _PAGE_ADVICE)
 
 
 def _streams(client: Client) -> Iterator[Finding]:

@@ -17,9 +17,10 @@ from typing import Annotated
 
 import typer
 
+from common.bus.cache import Cache
 from common.bus.leases import Leases
 from common.bus.streams import Streams
-from common.clock import SECOND
+from common.clock import SECOND, wall_us
 from common.db.connection import connect as connect_database
 from common.db.store import Store
 from common.errors import ServiceError
@@ -30,8 +31,10 @@ from workers.actor import Actor, Policy
 from workers.commands.feeds import make_feeds
 from workers.context import Context, software
 
-_FLOWER_PATIENCE = 20.0
-"""Flower starts after this, level or not [s]."""
+_WATCHER_PATIENCE = 20.0
+"""Flower and the page start after this, level or not [s]."""
+_PAGE_PATIENCE = 1.5
+"""How long the page waits for Redis before it says that it is away [s]."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
@@ -57,7 +60,7 @@ def _runtime(context: Context) -> Runtime:
 
 def _wait_for_a_level(context: Context) -> None:
     """Let the first level come first: a watcher must not take the processor from it."""
-    deadline = time.monotonic() + _FLOWER_PATIENCE
+    deadline = time.monotonic() + _WATCHER_PATIENCE
     while time.monotonic() < deadline:
         with suppress(ServiceError):
             cache = context.cache()
@@ -111,6 +114,29 @@ def serve_flower() -> None:
     os.execvp(arguments[0], arguments)  # noqa: S606  a fixed command
 
 
+@serve.command("dashboard")
+def serve_dashboard() -> None:
+    """The page: levels, charts and the day's history in a browser."""
+    context = _begin()
+    settings, runtime = context.settings, _runtime(context)
+    if settings.feed != "none":
+        _wait_for_a_level(context)
+    from workers.dashboard.documents import Documents  # noqa: PLC0415  Dash, only where it is needed
+    from workers.dashboard.history import History  # noqa: PLC0415
+    from workers.dashboard.page import Page, serve_page  # noqa: PLC0415
+
+    documents = Documents(
+        cache=Cache(context.redis(timeout=_PAGE_PATIENCE)),
+        history=History(lambda: context.database("dashboard")),
+        symbols=settings.symbols,
+        period_ms=1000 * settings.tick_seconds,
+        replay_period_ms=1000 * settings.replay_tick_seconds / parse_speed(settings.speed),
+        wall_us=wall_us,
+    )
+    port = runtime.dashboard_port or settings.dashboard_port  # 0: `gex up --no-dashboard`
+    serve_page(Page(documents), host=settings.listen_host, port=port)
+
+
 @worker.command("ingest")
 def worker_ingest() -> None:
     """The ingestor: the configured feed onto the quotes streams."""
@@ -154,10 +180,12 @@ def worker_greeks(
     name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
 ) -> None:
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
+    from common.quant import kernels  # noqa: PLC0415
     from workers.greeks import GreeksHandler  # noqa: PLC0415
 
     context = _begin()
     settings = context.settings
+    kernels.load(folder=settings.state_dir / "kernels")
     client = context.redis()
     leases = Leases(
         client,

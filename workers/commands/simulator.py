@@ -91,14 +91,14 @@ def simulator(
     client_id: Annotated[str, typer.Option(help="API key that clients must show.")] = _LOGIN,
     client_secret: Annotated[str, typer.Option(help="Its secret.")] = _LOGIN,
     refresh_token: Annotated[str, typer.Option(help="The refresh token that is valid.")] = _LOGIN,
-    token_ttl: Annotated[float, typer.Option(help="Life of an access token [s].")] = 1200.0,
+    token_ttl: Annotated[float, typer.Option(help="Life of an access token in seconds.")] = 1200.0,
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Give a new refresh token at each refresh.")
     ] = False,
     chunking: Annotated[
         str, typer.Option(help="Borders of a stream's chunks: line, merged, split (anywhere).")
     ] = "merged",
-    heartbeat: Annotated[float, typer.Option(help="Silence before a heartbeat [s].")] = 5.0,
+    heartbeat: Annotated[float, typer.Option(help="Seconds of silence before a heartbeat.")] = 5.0,
     when_needed: Annotated[
         bool, typer.Option("--when-needed", help="Stay idle unless the feed is the simulator.")
     ] = False,

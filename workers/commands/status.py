@@ -46,7 +46,7 @@ def collect(context: Context) -> dict[str, Any]:
         "broker_url": _or_none(instance.broker_url),
         "database_url": instance.database_url(),
         "flower_url": instance.flower_url() or None,
-        "dashboard_url": None,
+        "dashboard_url": instance.dashboard_url() or None,
         "embedded": {
             "redis": bool(runtime and runtime.embedded_redis),
             "postgres": bool(runtime and runtime.embedded_postgres),
@@ -133,7 +133,7 @@ def _show(found: dict[str, Any]) -> None:
         + (f" (pid {found['pid']})" if found["pid"] else "")
         + f"   state in {found['state_dir']}"
     )
-    for name in ("redis_url", "database_url", "flower_url"):
+    for name in ("redis_url", "database_url", "flower_url", "dashboard_url"):
         console.print(f"{name.removesuffix('_url'):<9} {masked(found[name])}")
     if found["programs"]:
         table = Table(title="programs", title_justify="left")

@@ -59,11 +59,12 @@ class FaultHandler(SiteHandler):
 
 def state(site: Site) -> JsonDict:
     """The state of a site as JSON."""
-    counters, tokens = site.counters, site.tokens
+    counters, tokens = site.counters.as_json(), site.tokens
+    counters["conflated"] += sum(stream.conflated for stream in site.streams)
     return {
         **_market(site),
         "streams_open": sorted(stream.route for stream in site.streams),
-        **counters.as_json(),
+        **counters,
         "tokens_issued": tokens.issued,
         "tokens_refused": tokens.refused,
     }

@@ -57,8 +57,8 @@ def computed_fields(
         "Vega": greeks.vega * VOL_POINT,
         "ImpliedVolatility": np.where(years > 0.0, sigmas, np.nan),
     }
-    historical = np.full(years.shape, historical_sigma)
-    for suffix, vols in (("", historical), ("_IV", sigmas)):
+    even = np.where(puts, strikes - premiums, strikes + premiums)
+    for suffix, vols in (("", np.full(years.shape, historical_sigma)), ("_IV", sigmas)):
         fields[f"TheoreticalValue{suffix}"] = blackscholes.price(
             forwards=forwards,
             strikes=strikes,
@@ -70,7 +70,6 @@ def computed_fields(
         in_the_money = _probability(forwards, strikes, years, vols, puts)
         fields[f"ProbabilityITM{suffix}"] = in_the_money
         fields[f"ProbabilityOTM{suffix}"] = 1.0 - in_the_money
-        even = np.where(puts, strikes - premiums, strikes + premiums)
         fields[f"ProbabilityBE{suffix}"] = _probability(forwards, even, years, vols, puts)
     with np.errstate(invalid="ignore"):
         fields["StandardDeviation"] = np.where(years > 0.0, sigmas * np.sqrt(years), np.nan)

@@ -24,7 +24,7 @@ class Counters:
     heartbeats_sent: int = 0
     bytes_sent: int = 0
     conflated: int = 0
-    """Rows replaced by newer ones before a slow reader took them."""
+    """Rows replaced by newer ones before a slow reader took them, of streams that have ended."""
 
     def as_json(self) -> JsonDict:
         """The counters by name."""

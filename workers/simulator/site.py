@@ -24,6 +24,10 @@ class OpenStream(Protocol):
     def route(self) -> str:
         """Its path without the symbols."""
 
+    @property
+    def conflated(self) -> int:
+        """Rows replaced by newer ones before its reader took them."""
+
     def go_away(self) -> None:
         """Tell what is pending, then ``GoAway``, then end."""
 

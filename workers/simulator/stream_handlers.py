@@ -98,6 +98,11 @@ class StreamHandler(ApiHandler):
         at = wire_time(self.site.exchange.now())
         return orjson.dumps({"Heartbeat": self._heartbeats, "Timestamp": at}) + b"\n"
 
+    @property
+    def conflated(self) -> int:
+        """Rows replaced by newer ones before the reader took them."""
+        return self._subscription.conflated if self._subscription else 0
+
     def go_away(self) -> None:
         """Tell what is pending, then ``GoAway``, then end."""
         self._leaving = True

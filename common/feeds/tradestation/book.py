@@ -64,14 +64,15 @@ class Book:
 
         :param seq: number of the update, where the source defines an order of its own.
         """
-        contract = parse_option_symbol(row.name)
+        name = row.name
+        contract = parse_option_symbol(name)
         if contract is None:
-            return self._apply_underlying(row, time, seq)
-        if underlying_of(contract.root) != self._symbol:
-            self.refused["foreign"] += 1
-            return None
+            return self._apply_underlying(row, name, time, seq)
         held = self._quotes.get(contract)
         if held is None:
+            if underlying_of(contract.root) != self._symbol:
+                self.refused["foreign"] += 1
+                return None
             held = self._quotes[contract] = _Held()
         _merge_prices(held, row)
         if row.BidSize is not UNSET:
@@ -98,9 +99,9 @@ class Book:
             seq,
         )
 
-    def _apply_underlying(self, row: Row, time: int, seq: int) -> SpotUpdate | None:
-        if root_of(row.name) != self._symbol:
-            self.refused["foreign"] += 1
+    def _apply_underlying(self, row: Row, name: str, time: int, seq: int) -> SpotUpdate | None:
+        if root_of(name) != self._symbol:
+            self.refused["foreign" if name else "spread"] += 1
             return None
         _merge_prices(self._underlying, row)
         spot = _spot_of(self._underlying)

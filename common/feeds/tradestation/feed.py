@@ -82,8 +82,7 @@ class TradeStationFeed:
         :raises CredentialsError: when the login or its rights do not suffice.
         :raises UsageError: when the host refuses what is asked as such.
         """
-        longest = _PROBE_SECONDS if self.client.may_be_simulated else _LOOK_AGAIN_SECONDS
-        schedule = Schedule(self._clock, self.wall, self.sleep, longest_sleep=longest)
+        schedule = Schedule(self._clock, self.wall, self.sleep, self._longest_sleep)
         listing = Listing(self.client, self.symbol, self.choice)
         backoff = Backoff()
         while True:
@@ -99,6 +98,9 @@ class TradeStationFeed:
             session = self._session(day, clock)
             yield TradeStationSession(self, session, listing, chains)
             schedule.close(day, clock)
+
+    def _longest_sleep(self) -> float:
+        return _LOOK_AGAIN_SECONDS if self.client.announcement is None else _PROBE_SECONDS
 
     async def _clock(self) -> MarketClock:
         await self.client.probe()

@@ -108,7 +108,7 @@ def parse(line: bytes) -> Message:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _legacy(line) or Malformed(str(error))
     if row.Heartbeat is UNSET and row.StreamStatus is UNSET and not row.Error:
-        return row if row.name else Malformed("names no contract")
+        return row if row.Legs or row.Symbol else Malformed("names no contract")
     if row.Heartbeat is not UNSET:
         return Heartbeat(row.Heartbeat if isinstance(row.Heartbeat, int) else 0)
     if row.StreamStatus is not UNSET:

@@ -10,7 +10,7 @@ import pytest
 from fakes import NOON, OTHER, SESSION, SHARD, everything, make_session
 
 from common.bus import keys
-from common.bus.cache import Cache, Tick
+from common.bus.cache import Cache, Published, Tick
 from common.bus.codec import StateBlob
 from common.clock import SECOND
 from common.errors import BusError, MalformedEntryError
@@ -141,6 +141,18 @@ def test_subscribers_get_what_is_published_and_nothing_else(
         message = listener.get_message()
         assert orjson.loads(message["data"]) == cache.latest("SPY")
         assert listener.get_message() is None
+
+
+def test_what_is_published_can_be_had_unread(client: fakeredis.FakeRedis, cache: Cache) -> None:
+    assert cache.published("SPY") == Published(None, None, None)
+    cache.save_session(make_session())
+    publish(cache)
+    found = cache.published("SPY")
+    assert found == Published(
+        client.get(keys.session("SPY")), client.get(LATEST), client.get(PROFILE)
+    )
+    assert found.latest is not None
+    assert orjson.loads(found.latest) == cache.latest("SPY")
 
 
 def test_before_the_first_level_there_is_none(cache: Cache) -> None:

@@ -16,7 +16,7 @@ from common.errors import UsageError
 from common.models import QUOTE, Expiry, MarketClock, contract_keys
 from workers.simulator.chunking import CHUNKINGS, Chunker
 from workers.simulator.contracts import Contracts, chain_root
-from workers.simulator.handlers import expiration_type
+from workers.simulator.details import expiration_type
 from workers.simulator.memory import Memory, Remembered
 from workers.simulator.timeline import Running
 from workers.simulator.trades import Trades

@@ -85,6 +85,13 @@ def test_rows_of_another_underlying_are_counted() -> None:
     assert book.refused == {"foreign": 2}
 
 
+def test_a_row_of_several_legs_is_no_contract_and_counted() -> None:
+    book = Book("SPY")
+    legs = [{"Symbol": "SPY 261124C672"}, {"Symbol": "SPY 261124C673"}]
+    assert book.apply(row({"Legs": legs, "Bid": "1"}), NOON) is None
+    assert book.refused == {"spread": 1}
+
+
 def test_index_options_of_both_roots_belong_to_the_index() -> None:
     book = Book("SPX")
     assert quote(book, option("SPXW 261218C6720", Bid="1")).expiry.settlement == "PM"

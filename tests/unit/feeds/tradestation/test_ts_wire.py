@@ -128,7 +128,6 @@ def test_what_is_no_data(line: str, wanted: object) -> None:
         b'{"Symbol":"SPY","Bid":{}}',
         b'{"Symbol":7}',
         b'{"Legs":[],"Bid":"1"}',
-        b'{"Legs":[{"Symbol":"A"},{"Symbol":"B"}]}',
         b"\xff\xfe",
         b'{"Symbol":"\xff"}',
         b"<html>502</html>",
