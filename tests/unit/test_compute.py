@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import orjson
 import pytest
 import typer
+from synthetic_chain import AT, BASIS, EXPIRY, PARAMETERS, SPOT, chain
 from typer.testing import CliRunner
 
+from common.clock import SECOND
 from common.errors import InputError, UsageError
-from workers.commands.compute import compute
+from common.feeds.snapshot import FileSnapshot
+from workers.commands.compute import compute, levels_of
 
 HEADER = (
     "quote_ts,spot,expiry,type,strike,bid,ask,bid_size,ask_size,last_trade_price,iv,delta,gamma,"
@@ -119,6 +123,93 @@ def test_every_kind_of_bad_row_is_counted(run, tmp_path):
     by_strike = {(row["strike"], row["right"]): row for row in document["contracts"]}
     assert by_strike[760.0, "C"]["status"] == by_strike[761.0, "C"]["status"] == "bad_input"
     assert by_strike[761.0, "C"]["bid"] is None
+
+
+SIDE = "Last Sale,Net,Bid,Ask,Volume,IV,Delta,Gamma,Open Interest"
+CALL, PUT = "1,0,2.5,2.6,7,0.21,0.52,0.04,30", "2,0,1.9,2.1,8,0.22,-0.48,0.041,40"
+
+
+def quote_table(folder, made, *rows):
+    path = folder / "spy_quotedata.csv"
+    head = f"SPDR S&P 500 ETF Trust,Last: 557.65,Change: 3.93\nDate: {made},Bid: 557\n"
+    header = f"Expiration Date,Calls,{SIDE},Strike,Puts,{SIDE}"
+    path.write_text("\n".join(["", head + header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def pair(strike):
+    name = f"SPY250501{{}}{strike * 1000:08d}"
+    return f"Thu May 01 2025,{name.format('C')},{CALL},{strike},{name.format('P')},{PUT}"
+
+
+def test_a_quote_table_with_damaged_rows_adds_up(run, tmp_path):
+    rows = [pair(strike) for strike in range(554, 561)]
+    path = quote_table(tmp_path, "May 1 2025 at 10:15 AM EDT", *rows, rows[0][:50], "x", rows[3])
+    document = orjson.loads(run(path, "--json", "--contracts").stdout)
+    quality = document["quality"]
+    assert quality["contracts"] == 14 + 4
+    assert quality["rejected"]["bad_input"] == 4
+    assert quality["with_iv"] + sum(quality["rejected"].values()) == quality["contracts"]
+    assert len(document["contracts"]) == 14
+    assert document["left_out"] == 2
+    assert "spot_at" not in document
+
+
+@pytest.mark.parametrize("greeks", ["own", "vendor"])
+def test_what_has_expired_leaves_every_sum(run, tmp_path, greeks):
+    path = quote_table(tmp_path, "May 1 2025 at 4:49 PM EDT", pair(557), pair(558))
+    document = orjson.loads(run(path, "--json", "--contracts", "--greeks", greeks).stdout)
+    assert document["as_of"] == "2025-05-01T20:00:00.000Z"
+    assert document["quality"]["rejected"] == {"expired": 4}
+    assert {row["status"] for row in document["contracts"]} == {"expired"}
+    assert document["levels"]["net_gex"] is document["levels"]["net_gex_0dte"] is None
+    assert (document["strikes"], document["expirations"]) == ([], [])
+
+
+def test_a_price_of_another_time_than_the_quotes_is_told(run, tmp_path):
+    path = quote_table(tmp_path, "May 1 2025 at 8:28 AM EDT", *map(pair, range(554, 561)))
+    document = orjson.loads(run(path, "--json").stdout)
+    times = (document["as_of"], document["spot_at"])
+    assert times == ("2025-04-30T20:00:00.000Z", "2025-05-01T12:13:00.000Z")
+    text = " ".join(run(path).stdout.split())
+    assert "spot of 2025-05-01T12:13:00.000Z, quotes of 2025-04-30T20:00:00.000Z" in text
+
+
+def snapshot_of(spot, spot_at=None):
+    """The synthetic chain, quoted with the underlying at SPOT, and a file's own price."""
+    quotes = chain()
+    quotes["spot"] = spot
+    return FileSnapshot(
+        symbol="SPY",
+        as_of=AT,
+        spot=spot,
+        expiries=[EXPIRY],
+        expiry_index=np.zeros(quotes.size, dtype=np.int64),
+        quotes=quotes,
+        spot_at=spot_at,
+    )
+
+
+def test_quotes_are_solved_at_the_price_that_they_imply():
+    """A price of an hour later moves along the curve; the curve stays where it was."""
+    then = levels_of(snapshot_of(SPOT), parameters=PARAMETERS)
+    later = levels_of(snapshot_of(SPOT + 3.0, AT + 3600 * SECOND), parameters=PARAMETERS)
+    assert later.spot == SPOT + 3.0
+    apart = SPOT * (BASIS - 1.0)  # what the chain's forward holds beside the carry
+    assert np.abs(later.flip.roots - then.zero_gamma).min() < apart
+    assert later.expirations[0].forward == pytest.approx(SPOT + 3.0, abs=0.05)
+    curve = then.flip.curve
+    expected = np.interp(SPOT + 3.0, curve.spots, curve.net_gex)
+    assert later.net_gex == pytest.approx(expected, rel=0.02)
+    # Within the age that a quote may have the file's price stands as it is.
+    soon = levels_of(snapshot_of(SPOT + 3.0, AT + 60 * SECOND), parameters=PARAMETERS)
+    assert soon.expirations[0].forward == pytest.approx(SPOT, abs=0.2)
+
+
+def test_a_price_of_another_time_without_parity_stands():
+    snapshot = snapshot_of(SPOT, AT + 3600 * SECOND)
+    snapshot.quotes["bid"] = 0.0
+    assert np.isnan(levels_of(snapshot, parameters=PARAMETERS).net_gex)
 
 
 def test_no_usable_quotes_are_null(run, tmp_path):

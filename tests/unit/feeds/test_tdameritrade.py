@@ -259,5 +259,5 @@ def test_any_value_in_any_place(data):
     except InputError as error:
         assert "\n" not in str(error)  # noqa: PT017  either outcome is fine
     else:
-        assert found.quotes.size + found.unnamed + found.left_out in {1, 2, 3, 4}
+        assert found.quotes.size > 0
         assert found.spot > 0.0
