@@ -49,6 +49,8 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	@echo "installing packages (once; about a minute) ..."
 	@$(PIP) --requirement requirements/run.txt
 	@$(PIP) --no-deps --editable .
+	@echo "compiling the kernels (once; some ten seconds) ..."
+	@$(BIN)/python -c 'from common.quant import kernels; kernels.load()'
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.run
@@ -59,7 +61,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 # Pin every dependency anew (needs uv).
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements/run.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml --group test -c requirements/run.txt -o requirements/test.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml --group test --group bench -c requirements/run.txt -o requirements/test.txt --upgrade
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -8,13 +8,14 @@ order: expiries by settlement, keys ascending within each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from common.chain import Solution, on_board, years_left
+from common.chain import Solution, on_board
 from common.clock import SECOND, YEAR_SECONDS, settlement_us
 from common.models import (
     QUOTE,
@@ -27,14 +28,14 @@ from common.models import (
     key_puts,
     key_strikes,
 )
-from common.quant.blackscholes import Greeks, greeks
+from common.quant.blackscholes import GREEKS, Greeks, greeks
 from common.quant.exposure import dealer_signs
-from common.quant.implied_vol import implied_vol
 from common.settings import QuantParameters
 
 GreeksSource = Literal["own", "vendor"]
 Times = npt.NDArray[np.int64]
 Index = npt.NDArray[np.intp]
+_NUMBER = np.dtype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,41 @@ class ShardState:
 
 
 @dataclass(frozen=True, slots=True)
+class _Listing:
+    """The listed rows of each shard, side by side."""
+
+    shards: tuple[ShardState, ...]
+    masks: tuple[BoolArray | slice, ...]
+    """A slice where every row is listed: nothing is copied to choose."""
+    bounds: tuple[int, ...]
+    """Where each shard's rows start, and how many rows there are."""
+    settled: Times
+    """Settlement of each shard [us]."""
+
+    def column(
+        self, parts: Sequence[npt.NDArray[Any]], dtype: np.dtype[Any] = _NUMBER
+    ) -> npt.NDArray[Any]:
+        """One column of the listed rows of all shards."""
+        joined = np.empty(self.bounds[-1], dtype)
+        whole = joined.view(f"V{dtype.itemsize}")  # numpy copies rows field by field otherwise
+        for part, mask, start in zip(parts, self.masks, self.bounds, strict=False):
+            kept = part[mask].astype(dtype, copy=False)
+            whole[start : start + len(kept)] = kept.view(whole.dtype)
+        return joined
+
+    def spread(self, values: npt.ArrayLike) -> FloatArray:
+        """A number per shard as a number per row."""
+        return np.repeat(np.asarray(values, dtype=np.float64), np.diff(self.bounds))
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """Listed contracts as parallel columns, (n,); a number that a row lacks is NaN."""
 
     shards: tuple[ShardState, ...]
     """Those with a listed contract, by settlement."""
+    bounds: tuple[int, ...]
+    """The rows of shard i are ``bounds[i]`` to ``bounds[i + 1]``."""
     shard_of: Index
     """Row → index into ``shards``."""
     quotes: Rows
@@ -101,37 +132,33 @@ def build_board(
         newest quote, whichever is later.
     :param source: ``vendor`` takes the source's iv, delta and gamma and no filter but expiry.
     """
-    ordered = tuple(
-        sorted(
-            (shard for shard in shards if on_board(shard.quotes).any()),
-            key=lambda shard: (settlement_us(shard.expiry), shard.expiry),
-        )
-    )
-    counts = [int(np.count_nonzero(on_board(shard.quotes))) for shard in ordered]
-    shard_of = np.repeat(np.arange(len(ordered)), counts)
-    quotes = _listed(ordered, [shard.quotes for shard in ordered], QUOTE)
-    years = _spread([float(years_left(times=as_of, expiry=s.expiry)) for s in ordered], shard_of)
-    bases = _spread([s.solution.basis for s in ordered], shard_of)
+    listing = _list(shards)
+    ordered = listing.shards
+    shard_of = np.repeat(np.arange(len(ordered)), np.diff(listing.bounds))
+    quotes = listing.column([shard.quotes for shard in ordered], QUOTE)
+    years = listing.spread((listing.settled - as_of) / (SECOND * YEAR_SECONDS))
+    bases = listing.spread([s.solution.basis for s in ordered])
     partners = _partners(quotes, shard_of)
-    oldest = _oldest_times(ordered, quotes, partners)
+    oldest = _oldest_times(listing, quotes, partners)
     if source == "vendor":
-        sigmas, statuses = _vendor_vols(ordered, years)
+        sigmas, statuses = _vendor_vols(listing, years)
     else:
-        sigmas, statuses = _own_vols(ordered, years, oldest, newest, parameters)
+        sigmas, statuses = _own_vols(listing, years, oldest, newest, parameters)
     strikes, puts = key_strikes(quotes["key"]), key_puts(quotes["key"])
     priced = greeks(
-        spots=spot,
+        spots=np.full(strikes.shape, spot),
         forwards=spot * bases,
         strikes=strikes,
         years=years,
         sigmas=sigmas,
-        rates=parameters.rate,
+        rates=np.full(strikes.shape, parameters.rate),
         puts=puts,
     )
     if source == "vendor":
-        priced = _with_vendor(priced, ordered)
+        priced = _with_vendor(priced, listing)
     return Board(
         shards=ordered,
+        bounds=listing.bounds,
         shard_of=shard_of,
         quotes=quotes,
         partners=partners,
@@ -150,75 +177,34 @@ def build_board(
     )
 
 
-def ceiling_gammas(*, board: Board, spot: float, parameters: QuantParameters) -> FloatArray:
-    """Upper bounds of gamma for rows that are alive but not used; NaN where nothing is known.
-
-    The ask of the out-of-the-money side bounds the option's value, hence its IV, hence the
-    gamma of a wing. Both rights of a strike get the strike's bound.
-
-    :returns: [1/$]; (n,).
-    """
-    rows = np.flatnonzero(board.alive & ~board.used)
-    bounds = np.full(board.years.shape, np.nan)
-    if rows.size == 0:
-        return bounds
-    partners = board.partners[rows]
-    forwards = spot * board.bases
-    out = board.puts[rows] == (board.strikes[rows] < forwards[rows])
-    asked = np.where(out, rows, partners)
-    quotes = board.quotes[asked]
-    settled = np.asarray([settlement_us(shard.expiry) for shard in board.shards])
-    years = (settled[board.shard_of[rows]] - quotes["time"]) / (SECOND * YEAR_SECONDS)
-    found = implied_vol(
-        prices=np.where((asked >= 0) & (quotes["ask"] > 0.0), quotes["ask"], np.nan),
-        forwards=quotes["spot"] * board.bases[rows],
-        strikes=board.strikes[rows],
-        years=years,
-        discounts=np.exp(-parameters.rate * years),
-        puts=board.puts[asked],
+def _list(shards: Sequence[ShardState]) -> _Listing:
+    """The shards that list a contract, by settlement."""
+    found: list[tuple[int, ShardState, BoolArray | slice, int]] = []
+    for shard in shards:
+        mask = on_board(shard.quotes)
+        count = int(np.count_nonzero(mask))
+        if count:
+            chosen = slice(None) if count == mask.size else mask
+            found.append((settlement_us(shard.expiry), shard, chosen, count))
+    found.sort(key=lambda each: (each[0], each[1].expiry))
+    return _Listing(
+        shards=tuple(each[1] for each in found),
+        masks=tuple(each[2] for each in found),
+        bounds=(0, *accumulate(each[3] for each in found)),
+        settled=np.asarray([each[0] for each in found], dtype=np.int64),
     )
-    bounds[rows] = greeks(
-        spots=spot,
-        forwards=forwards[rows],
-        strikes=board.strikes[rows],
-        years=board.years[rows],
-        sigmas=found.sigmas,
-        rates=parameters.rate,
-        puts=board.puts[rows],
-    ).gamma
-    return bounds
-
-
-def parity_outliers(*, board: Board, parameters: QuantParameters) -> tuple[int, int]:
-    """(outliers, pairs checked) of |C - P - D (F - K)| against the combined half-spreads.
-
-    Mids of two-sided quotes; American exercise makes outliers of deep in-the-money puts.
-    """
-    partners = board.partners
-    calls = np.flatnonzero(~board.puts & (partners >= 0) & board.alive)
-    call, put = board.quotes[calls], board.quotes[partners[calls]]
-    discounts = np.exp(-parameters.rate * board.years[calls])
-    with np.errstate(invalid="ignore"):
-        two_sided = (call["bid"] > 0.0) & (put["bid"] > 0.0)
-        two_sided &= (call["ask"] > call["bid"]) & (put["ask"] > put["bid"])
-        mids = 0.5 * (call["bid"] + call["ask"] - put["bid"] - put["ask"])
-        forwards = board.bases[calls] * 0.5 * (call["spot"] + put["spot"])
-        gaps = np.abs(mids - discounts * (forwards - board.strikes[calls]))
-        widths = 0.5 * (call["ask"] - call["bid"] + put["ask"] - put["bid"])
-        outliers = two_sided & (gaps > widths)
-    return int(np.count_nonzero(outliers)), int(np.count_nonzero(two_sided))
 
 
 def _own_vols(
-    shards: Sequence[ShardState],
+    listing: _Listing,
     years: FloatArray,
     oldest: Times,
     newest: int | None,
     parameters: QuantParameters,
 ) -> tuple[FloatArray, StatusArray]:
     """(IV, status) from the solutions, with what has expired or gone stale since."""
-    sigmas = _listed(shards, [s.solution.iv for s in shards], np.dtype(np.float64))
-    statuses = _listed(shards, [s.solution.status for s in shards], np.dtype(np.uint8))
+    sigmas = listing.column([s.solution.iv for s in listing.shards])
+    statuses = listing.column([s.solution.status for s in listing.shards], np.dtype(np.uint8))
     alive = years > 0.0
     latest = max(int(oldest[alive].max(initial=0)), newest or 0)
     stale = oldest < latest - round(parameters.max_quote_age_seconds * SECOND)
@@ -227,9 +213,9 @@ def _own_vols(
     return np.where(statuses == Status.OK, sigmas, np.nan), statuses
 
 
-def _vendor_vols(shards: Sequence[ShardState], years: FloatArray) -> tuple[FloatArray, StatusArray]:
+def _vendor_vols(listing: _Listing, years: FloatArray) -> tuple[FloatArray, StatusArray]:
     """(IV, status) of the source; a contract without one is NOT_CONVERGED at the vendor."""
-    sigmas = _vendor_column(shards, "iv")
+    sigmas = _vendor_column(listing, "iv")
     with np.errstate(invalid="ignore"):
         sigmas = np.where((sigmas > 0.0) & np.isfinite(sigmas), sigmas, np.nan)
     statuses = np.where(np.isnan(sigmas), Status.NOT_CONVERGED, Status.OK)
@@ -237,33 +223,20 @@ def _vendor_vols(shards: Sequence[ShardState], years: FloatArray) -> tuple[Float
     return np.where(years > 0.0, sigmas, np.nan), statuses
 
 
-def _with_vendor(priced: Greeks, shards: Sequence[ShardState]) -> Greeks:
+def _with_vendor(priced: Greeks, listing: _Listing) -> Greeks:
     """Our Greeks at the vendor's IV, with the vendor's delta and gamma in their place."""
-    return replace(
-        priced, delta=_vendor_column(shards, "delta"), gamma=_vendor_column(shards, "gamma")
-    )
+    table = priced.table.copy()
+    for name in ("delta", "gamma"):
+        table[GREEKS.index(name)] = _vendor_column(listing, name)
+    return Greeks(table)
 
 
-def _vendor_column(shards: Sequence[ShardState], name: str) -> FloatArray:
+def _vendor_column(listing: _Listing, name: str) -> FloatArray:
     columns = [
-        (shard.vendor or {}).get(name, np.full(shard.quotes.size, np.nan)) for shard in shards
+        (shard.vendor or {}).get(name, np.full(shard.quotes.size, np.nan))
+        for shard in listing.shards
     ]
-    return _listed(shards, columns, np.dtype(np.float64))
-
-
-def _listed(
-    shards: Sequence[ShardState],
-    columns: Sequence[npt.NDArray[Any]],
-    dtype: np.dtype[Any],
-) -> npt.NDArray[Any]:
-    """One column of the listed rows of all shards."""
-    parts = [column[on_board(s.quotes)] for s, column in zip(shards, columns, strict=True)]
-    return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype, copy=False)
-
-
-def _spread(values: Sequence[float], shard_of: Index) -> FloatArray:
-    """A number per shard as a number per row."""
-    return np.asarray(values, dtype=np.float64)[shard_of]
+    return listing.column(columns)
 
 
 def _partners(quotes: Rows, shard_of: Index) -> Index:
@@ -277,9 +250,9 @@ def _partners(quotes: Rows, shard_of: Index) -> Index:
     return partners
 
 
-def _oldest_times(shards: Sequence[ShardState], quotes: Rows, partners: Index) -> Times:
+def _oldest_times(listing: _Listing, quotes: Rows, partners: Index) -> Times:
     """A row rests on its own quote and on that of the side that gave its IV."""
-    sides = _listed(shards, [s.solution.side for s in shards], np.dtype("S1"))
+    sides = listing.column([s.solution.side for s in listing.shards], np.dtype("S1"))
     own_side = np.where(key_puts(quotes["key"]), b"P", b"C")
     leans = (partners >= 0) & (sides != b"") & (sides != own_side)
     return np.where(leans, np.minimum(quotes["time"], quotes["time"][partners]), quotes["time"])

@@ -32,6 +32,7 @@ from common.settings import QuantParameters
 
 NEAR_SIGMAS = 0.5
 """Within this many standard deviations of the forward both sides of a strike have a say."""
+_LEAST_SPREAD = 1e-9  # [$]: the weight of a quote is one over its square
 Sides = npt.NDArray[np.bytes_]
 Index = npt.NDArray[np.intp]
 
@@ -224,7 +225,8 @@ def _strike_vols(
     inside = np.where(put_side, table.calls, table.puts)
     nearness = 1.0 - np.fmin(_pick(distances, out), _pick(distances, inside)) / NEAR_SIGMAS
     nearness = np.where(np.isfinite(nearness), np.maximum(nearness, 0.0), 0.0)
-    certainty = 1.0 / np.square(np.where(good, quotes["ask"] - quotes["bid"], np.inf))
+    spreads = np.maximum(quotes["ask"] - quotes["bid"], _LEAST_SPREAD)
+    certainty = 1.0 / np.square(np.where(good, spreads, np.inf))
     weight_out = np.where(_pick(good, out, 0.0) > 0.0, _pick(certainty, out, 0.0), 0.0)
     weight_in = np.where(_pick(good, inside, 0.0) > 0.0, _pick(certainty, inside, 0.0), 0.0)
     weight_in *= nearness

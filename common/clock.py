@@ -1,4 +1,4 @@
-"""The exchange calendar, time to settlement, and the clocks that are passed in.
+"""The exchange calendar, time to settlement, and wall time.
 
 Owns New York time, which no other module touches, and every answer to 'what time is it';
 must not read settings. Instants are integer microseconds since the Unix epoch, UTC.
@@ -7,11 +7,9 @@ must not read settings. Instants are integer microseconds since the Unix epoch, 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from functools import lru_cache
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -26,35 +24,6 @@ YEAR_SECONDS = 365.0 * 86400.0
 _OPEN = clock_time(9, 30)
 _CLOSE = clock_time(16, 0)
 _EARLY_CLOSE = clock_time(13, 0)
-
-
-class Clock(Protocol):
-    """What time it is on the market."""
-
-    def now_us(self) -> int:
-        """Market time [us since the epoch, UTC]."""
-
-
-@dataclass(frozen=True, slots=True)
-class OffsetClock:
-    """Wall time plus a fixed offset; offset 0 is wall time itself."""
-
-    offset_us: int = 0
-
-    def now_us(self) -> int:
-        """Market time [us]."""
-        return wall_us() + self.offset_us
-
-
-@dataclass(slots=True)
-class ManualClock:
-    """A clock that stands until it is set: tests and replays."""
-
-    at_us: int = 0
-
-    def now_us(self) -> int:
-        """The instant it was set to [us]."""
-        return self.at_us
 
 
 def wall_us() -> int:

@@ -6,7 +6,8 @@ Owns every exception that crosses a module border; must not import anything of t
 
     GexError
     ├── UsageError             bad arguments or settings          exit code 2
-    │   └── InputError         a file that cannot be understood   exit code 2
+    │   ├── InputError         a file that cannot be understood   exit code 2
+    │   └── CredentialsError   a login that is refused            exit code 2
     ├── ServiceError           something outside failed           exit code 1
     │   ├── BusError           Redis
     │   ├── StorageError       PostgreSQL
@@ -33,6 +34,10 @@ class UsageError(GexError):
 
 class InputError(UsageError):
     """Raised when a chain file or recording is missing, truncated, or of another kind."""
+
+
+class CredentialsError(UsageError):
+    """Raised when a broker refuses the login or its scopes; asking again is no use."""
 
 
 class ServiceError(GexError):

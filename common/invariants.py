@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.models import FloatArray
-from common.quant.blackscholes import greeks
+from common.quant import kernels
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 
 if TYPE_CHECKING:
@@ -112,18 +112,14 @@ def _share_delta(levels: Levels) -> list[str]:
     v = board.sigmas[rows] * np.sqrt(board.years[rows])
     bump = 1e-4 * float(v.min()) * spot
     shares = []
+    position = board.signs[rows] * board.open_interests[rows] * MULTIPLIER
+    bases, strikes, puts = board.bases[rows], board.strikes[rows], board.puts[rows]
+    years, sigmas = board.years[rows], board.sigmas[rows]
+    growth = np.exp(-levels.rate * years) * bases
     for at in (spot - bump, spot + bump):
-        found = greeks(
-            spots=at,
-            forwards=at * board.bases[rows],
-            strikes=board.strikes[rows],
-            years=board.years[rows],
-            sigmas=board.sigmas[rows],
-            rates=levels.rate,
-            puts=board.puts[rows],
-        )
-        position = board.signs[rows] * board.open_interests[rows] * MULTIPLIER
-        shares.append(float(np.sum(position * found.delta)))
+        found = np.empty(rows.size)
+        kernels.active().deltas(at * bases, strikes, years, sigmas, growth, puts, found)
+        shares.append(float(np.sum(position * found)))
     slope = (shares[1] - shares[0]) / (2.0 * bump) * spot * spot * ONE_PERCENT
     table = levels.strikes
     gross = float(np.sum(np.abs(table.call_gex)) + np.sum(np.abs(table.put_gex)))

@@ -14,8 +14,7 @@ import numpy as np
 from common.board import Board
 from common.models import BoolArray, FloatArray, key_strikes
 from common.quant import exposure
-from common.quant.blackscholes import price
-from common.quant.exposure import Exposures
+from common.quant.exposure import Exposures, StrikeGroups
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
 
@@ -173,13 +172,16 @@ def _book(board: Board, parameters: QuantParameters) -> Book:
     )
 
 
-def strike_table(board: Board, sums: Exposures) -> StrikeTable:
-    rows = np.flatnonzero(board.alive)
-    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
-    puts = board.puts[rows]
+def strike_table(board: Board, sums: Exposures, groups: StrikeGroups) -> StrikeTable:
+    """:param groups: the strikes of each expiration; those that have settled come first."""
+    settled = int(np.searchsorted(board.years > 0.0, True))
+    first = int(groups.of_row[settled]) if settled < board.years.size else groups.strikes.size
+    strikes, of_group = np.unique(groups.strikes[first:], return_inverse=True)
+    at = of_group[groups.of_row[settled:] - first]
+    puts = board.puts[settled:]
 
     def split(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        chosen = values[rows]
+        chosen = values[settled:]
         call = np.bincount(at, np.where(puts, 0.0, chosen), strikes.size)
         put = np.bincount(at, np.where(puts, chosen, 0.0), strikes.size)
         return call.astype(np.float64), put.astype(np.float64)
@@ -190,14 +192,21 @@ def strike_table(board: Board, sums: Exposures) -> StrikeTable:
 
 
 def expirations(
-    board: Board, sums: Exposures, spot: float, today: date
+    board: Board, sums: Exposures, table: StrikeGroups, spot: float, today: date
 ) -> tuple[ExpirationLevels, ...]:
+    pains = exposure.max_pains(
+        table=table, puts=board.puts, open_interests=board.open_interests, spot=spot
+    )
+    smile = _smiles(board, table)
+    starts = list(board.bounds[:-1])
+    nets = np.add.reduceat(sums.gex, starts) if starts else np.empty(0)
+    counted = np.add.reduceat(board.used, starts) if starts else np.empty(0)
     rows = []
-    for number, shard in enumerate(board.shards):
-        mine = (board.shard_of == number) & board.alive
-        if not mine.any():
+    for at, shard in enumerate(board.shards):
+        if not board.years[board.bounds[at]] > 0.0:
             continue
         forward = spot * shard.solution.basis
+        group = slice(smile.bounds[at], smile.bounds[at + 1])
         rows.append(
             ExpirationLevels(
                 expiration=shard.expiry.expiration,
@@ -206,26 +215,35 @@ def expirations(
                 dte=(shard.expiry.expiration - today).days,
                 forward=forward,
                 forward_source=shard.solution.forward_source,
-                net_gex=_total(sums.gex, mine & board.used),
-                atm_iv=_atm_iv(board, board.sigmas, mine & board.used, forward),
-                max_pain=exposure.max_pain(
-                    strikes=board.strikes[mine],
-                    puts=board.puts[mine],
-                    open_interests=board.open_interests[mine],
-                    spot=spot,
+                net_gex=float(nets[at]) if counted[at] else NAN,
+                atm_iv=exposure.atm_volatility(
+                    strikes=smile.strikes[group], sigmas=smile.sigmas[group], forward=forward
                 ),
-                contracts=int(np.count_nonzero(mine)),
+                max_pain=float(pains[at]),
+                contracts=board.bounds[at + 1] - board.bounds[at],
             )
         )
     return tuple(rows)
 
 
-def _atm_iv(board: Board, sigmas: FloatArray, mask: BoolArray, forward: float) -> float:
-    """IV at the forward from the rows of the mask, both rights of a strike averaged."""
-    rows = np.flatnonzero(mask & np.isfinite(sigmas))
-    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
-    means = np.bincount(at, sigmas[rows], strikes.size) / np.bincount(at, minlength=strikes.size)
-    return exposure.atm_volatility(strikes=strikes, sigmas=means, forward=forward)
+@dataclass(frozen=True, slots=True)
+class _Smiles:
+    """Strikes with a volatility, both rights averaged, expiration after expiration; (k,)."""
+
+    strikes: FloatArray
+    sigmas: FloatArray
+    bounds: list[int]
+    """Where each expiration's strikes start, and k."""
+
+
+def _smiles(board: Board, table: StrikeGroups) -> _Smiles:
+    solved = board.used & np.isfinite(board.sigmas)
+    size = table.strikes.size
+    counts = np.bincount(table.of_row, solved, size)
+    sums = np.bincount(table.of_row, np.where(solved, board.sigmas, 0.0), size)
+    has = counts > 0.0
+    before = np.concatenate([[0], np.cumsum(has)])
+    return _Smiles(table.strikes[has], sums[has] / counts[has], before[table.bounds].tolist())
 
 
 def front_expected_move(board: Board, spot: float, parameters: QuantParameters) -> float:
@@ -247,13 +265,10 @@ def front_expected_move(board: Board, spot: float, parameters: QuantParameters) 
     sigma = exposure.atm_volatility(
         strikes=strikes, sigmas=shard.solution.iv[solved][first], forward=forward
     )
-    years = board.years[alive[0]]
-    straddle = price(
-        forwards=forward,
-        strikes=forward,
-        years=years,
-        sigmas=sigma,
-        discounts=np.exp(-parameters.rate * years),
-        puts=[False, True],
+    years = float(board.years[alive[0]])
+    straddle = exposure.straddle(
+        forward=forward,
+        discount=float(np.exp(-parameters.rate * years)),
+        total=sigma * years**0.5,
     )
-    return exposure.expected_move(straddle=float(straddle.sum()))
+    return exposure.expected_move(straddle=straddle)

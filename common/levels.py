@@ -17,12 +17,14 @@ from common import level_parts as parts
 from common import levels_json
 from common.board import Board, GreeksSource, ShardState, build_board
 from common.clock import new_york_date
+from common.hedging import Hedging, hedging
 from common.invariants import check_invariants
 from common.level_parts import ExpirationLevels, Flip, StrikeTable, Totals
 from common.models import JsonDict
 from common.quality import Quality, measure
 from common.quant import exposure
 from common.quant.exposure import Walls
+from common.readings import Readings, readings
 from common.settings import QuantParameters
 
 __all__ = ["GreeksSource", "Levels", "ShardState", "check_invariants", "evaluate"]
@@ -47,6 +49,8 @@ class Levels:
     strikes: StrikeTable
     expirations: tuple[ExpirationLevels, ...]
     """By settlement; the first is the front expiration."""
+    readings: Readings
+    hedging: Hedging
     quality: Quality
     board: Board
 
@@ -128,7 +132,9 @@ def evaluate(
     )
     sums = parts.contract_exposures(board, spot)
     today = new_york_date(as_of)
-    table = parts.strike_table(board, sums)
+    groups = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
+    table = parts.strike_table(board, sums, groups)
+    flip = parts.flip(board, spot, parameters)
     return Levels(
         symbol=symbol,
         as_of=as_of,
@@ -137,13 +143,17 @@ def evaluate(
         rate=parameters.rate,
         source=source,
         totals=parts.totals(board, sums, spot, today),
-        flip=parts.flip(board, spot, parameters),
+        flip=flip,
         walls=exposure.walls(
             strikes=table.strikes, call_gex=table.call_gex, put_gex=table.put_gex, spot=spot
         ),
         expected_move=parts.front_expected_move(board, spot, parameters),
         strikes=table,
-        expirations=parts.expirations(board, sums, spot, today),
+        expirations=parts.expirations(board, sums, groups, spot, today),
+        readings=readings(
+            board, sums, spot=spot, today=today, strikes=table.strikes, net_gex=table.net_gex
+        ),
+        hedging=hedging(board, flip.book, spot, parameters.rate),
         quality=measure(
             board=board,
             sums=sums,

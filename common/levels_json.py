@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from common.clock import iso_ms
 from common.models import FloatArray, JsonDict, Status
+from common.quant.blackscholes import GREEKS
 
 if TYPE_CHECKING:
     from common.levels import Levels
@@ -70,7 +71,8 @@ def numbers(values: FloatArray) -> list[float | None]:
 
 
 def _counts(values: npt.NDArray[Any]) -> list[int]:
-    return [int(value) for value in values.tolist()]
+    counts: list[int] = values.astype(np.int64).tolist()
+    return counts
 
 
 def _known(values: npt.NDArray[Any]) -> list[int | None]:
@@ -100,22 +102,54 @@ def _levels(levels: Levels) -> JsonDict:
         "put_call_volume": number(totals.put_call_volume),
         "atm_iv": number(levels.atm_iv),
         "regime": levels.regime,
+        **_further(levels),
+    }
+
+
+def _further(levels: Levels) -> JsonDict:
+    """Moves and minutes are keyed by their number: ``-0.5`` is half a percent down."""
+    readings, hedging = levels.readings, levels.hedging
+    front = levels.expirations[0].shard if levels.expirations else ""
+    return {
+        "net_gex_week": number(readings.net_gex_week),
+        "net_gex_by_sign": {name: number(v) for name, v in readings.net_gex_by_sign.items()},
+        "local_gex": number(readings.local_gex),
+        "largest_strikes": [
+            {"strike": strike, "net_gex": net_gex} for strike, net_gex in readings.largest_strikes
+        ],
+        "skew_25_delta": number(readings.skews.get(front, math.nan)),
+        "charm_into_close": number(hedging.charm_into_close),
+        "dealer_delta_by_move": {f"{100 * m:g}": number(v) for m, v in hedging.by_spot.items()},
+        "dealer_delta_by_minutes": {f"{m}": number(v) for m, v in hedging.by_minutes.items()},
     }
 
 
 def _strikes(levels: Levels) -> list[JsonDict]:
     table = levels.strikes
-    columns = {
-        "strike": table.strikes.tolist(),
-        "call_gex": table.call_gex.tolist(),
-        "put_gex": table.put_gex.tolist(),
-        "net_gex": table.net_gex.tolist(),
-        "call_oi": _counts(table.call_oi),
-        "put_oi": _counts(table.put_oi),
-        "call_volume": _counts(table.call_volume),
-        "put_volume": _counts(table.put_volume),
-    }
-    return _records(columns)
+    columns = zip(
+        table.strikes.tolist(),
+        table.call_gex.tolist(),
+        table.put_gex.tolist(),
+        table.net_gex.tolist(),
+        _counts(table.call_oi),
+        _counts(table.put_oi),
+        _counts(table.call_volume),
+        _counts(table.put_volume),
+        strict=True,
+    )
+    return [
+        {
+            "strike": strike,
+            "call_gex": call_gex,
+            "put_gex": put_gex,
+            "net_gex": net_gex,
+            "call_oi": call_oi,
+            "put_oi": put_oi,
+            "call_volume": call_volume,
+            "put_volume": put_volume,
+        }
+        for strike, call_gex, put_gex, net_gex, call_oi, put_oi, call_volume, put_volume in columns
+    ]
 
 
 def _expirations(levels: Levels) -> list[JsonDict]:
@@ -128,6 +162,7 @@ def _expirations(levels: Levels) -> list[JsonDict]:
             "forward_source": row.forward_source,
             "net_gex": number(row.net_gex),
             "atm_iv": number(row.atm_iv),
+            "skew_25_delta": number(levels.readings.skews[row.shard]),
             "contracts": row.contracts,
         }
         for row in levels.expirations
@@ -145,6 +180,8 @@ def _quality(levels: Levels) -> JsonDict:
         "oldest_quote_at": None if oldest is None else iso_ms(oldest),
         "oi_date": quality.oi_date.isoformat(),
         "rejected": dict(quality.rejected),
+        "parity_pairs": quality.parity_pairs,
+        "parity_outliers": quality.parity_outliers,
     }
 
 
@@ -166,8 +203,9 @@ def _contracts(levels: Levels) -> list[JsonDict]:
         "iv": numbers(board.sigmas),
         "status": [labels[code] for code in board.statuses.tolist()],
     }
-    for name in ("delta", "gamma", "theta", "vega", "rho", "vanna", "charm"):
+    for name in GREEKS:
         columns[name] = numbers(getattr(board.greeks, name))
+    columns["theta_per_minute"] = numbers(board.greeks.theta_per_minute)
     columns["open_interest"] = _known(board.quotes["open_interest"])
     columns["volume"] = _known(board.quotes["volume"])
     return _records(columns)

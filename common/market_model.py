@@ -55,6 +55,7 @@ class MarketModel:
         """
         self.symbol, self.seed, self.trading_date, self.rate = symbol, seed, trading_date, rate
         self.path = MarketPath(symbol=symbol, seed=seed, trading_date=trading_date)
+        self._latest: tuple[int, _Terms] | None = None
         self.expiries = listed_expiries(trading_date)
         """Listed expiries, ascending."""
         self.contracts = {expiry: self._listed(expiry) for expiry in self.expiries}
@@ -182,6 +183,12 @@ class MarketModel:
     # --- one instant -------------------------------------------------------------------------
 
     def _terms(self, at_us: int) -> _Terms:
+        """What one instant fixes; several questions in a row are about the same one."""
+        if self._latest is None or self._latest[0] != at_us:
+            self._latest = (at_us, self._terms_at(at_us))
+        return self._latest[1]
+
+    def _terms_at(self, at_us: int) -> _Terms:
         spot = self.spot(at_us)
         years = np.maximum(self._settlements - at_us, 0) / (YEAR_SECONDS * SECOND)
         leverage = (self.path.previous_close / spot) ** 4  # volatility rises as the spot falls

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,8 @@ _CHARACTERS = {  # symbol: level [$], volatility per year
     "SPX": (6700.0, 0.12),
     "NDX": (24500.0, 0.16),
 }
+KNOWN_SYMBOLS = frozenset(_CHARACTERS)
+"""Symbols with a character of their own; any other has one drawn from its name."""
 # Variance is counted in trading days: a full session and the night before make about one.
 _SESSION_DAYS = 0.65
 _NIGHT_DAYS = 0.25
@@ -35,6 +38,15 @@ _FULL_SESSION_US = 23_400 * SECOND
 _MEMORY = 90  # trading days summed; the first one left out would weigh 0.97^90 = 6 %
 _PERSISTENCE = 0.97
 _VOL_PERSISTENCE = 0.9
+
+
+class DaySoFar(NamedTuple):
+    """The session's prices up to an instant [$]."""
+
+    open: float
+    high: float
+    low: float
+    vwap: float
 
 
 class MarketPath:
@@ -64,6 +76,7 @@ class MarketPath:
         scale = base_vol * np.sqrt(session_days(trading_date) / _DAYS_PER_YEAR)
         self._prices = np.round(np.exp(opened + drift + scale * bridge), 2)
         self._prices[-1] = self.close
+        self._elapsed = elapsed
         self._session_days = session_days(trading_date)
 
     def spot(self, at_us: int) -> float:
@@ -75,6 +88,24 @@ class MarketPath:
     def share(self, at_us: int) -> float:
         """Elapsed share of the session: 0 before the open, 1 from the close on."""
         return min(max((at_us - self.open_us) / (self.close_us - self.open_us), 0.0), 1.0)
+
+    def so_far(self, at_us: int) -> DaySoFar:
+        """Open, high, low and volume-weighted average of the session up to an instant."""
+        at = (min(max(at_us, self.open_us), self.close_us) - self.open_us) // STEP_US
+        highs, lows, paid = self._running
+        opened = float(self._prices[0])
+        vwap = float(paid[at - 1] / self._elapsed[at]) if at else opened
+        return DaySoFar(opened, float(highs[at]), float(lows[at]), round(vwap, 4))
+
+    @cached_property
+    def _running(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Highest and lowest price, and price times share of the volume summed, at each step."""
+        prices = self._prices
+        return (
+            np.maximum.accumulate(prices),
+            np.minimum.accumulate(prices),
+            np.cumsum(prices[1:] * np.diff(self._elapsed)),
+        )
 
     def years_left(self, at_us: int) -> float:
         """Variance still to come until the close [years of 252 trading days]."""

@@ -177,6 +177,24 @@ class SnapshotEnd(msgspec.Struct, frozen=True):
 Update = QuoteUpdate | SpotUpdate | SnapshotEnd
 
 
+class MarketClock(msgspec.Struct, frozen=True):
+    """Market time as a straight line over wall time; the default is wall time itself."""
+
+    wall_us: int = 0
+    market_us: int = 0
+    """Market time at ``wall_us``."""
+    rate: float = 1.0
+    """Market seconds in a second of wall time, positive."""
+
+    def market(self, wall_us: int) -> int:
+        """Market time at an instant of wall time [us]."""
+        return self.market_us + round((wall_us - self.wall_us) * self.rate)
+
+    def wall(self, market_us: int) -> int:
+        """Wall time at an instant of market time [us]."""
+        return self.wall_us + round((market_us - self.market_us) / self.rate)
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One trading date of one symbol from one source; the record under ``session:{symbol}``."""
 
@@ -191,8 +209,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """Silence of the source after which levels are called stale [us, market time]."""
     replay: bool = False
     """True when market time comes from the source and the replayer asks for each level."""
-    market_offset_us: int = 0
-    """Market time minus wall time of a session that runs in real time [us]."""
+    clock: MarketClock = MarketClock()
+    """Market time of a session that is not replayed."""
     source: str = ""
     """What the feed plays or talks to, for people."""
     resume: bool = True

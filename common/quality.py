@@ -11,10 +11,13 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from common.board import Board, ceiling_gammas, parity_outliers
-from common.models import Status
+from common.board import Board
+from common.clock import SECOND, YEAR_SECONDS, settlement_us
+from common.models import FloatArray, Status
 from common.quant import exposure
+from common.quant.blackscholes import greeks
 from common.quant.exposure import Exposures
+from common.quant.implied_vol import implied_vol
 from common.settings import QuantParameters
 
 
@@ -88,3 +91,63 @@ def _rejected(board: Board) -> dict[str, int]:
         for status in Status
         if status != Status.OK and counts[status]
     }
+
+
+def ceiling_gammas(*, board: Board, spot: float, parameters: QuantParameters) -> FloatArray:
+    """Upper bounds of gamma for rows that are alive but not used; NaN where nothing is known.
+
+    The ask of the out-of-the-money side bounds the option's value, hence its IV, hence the
+    gamma of a wing. Both rights of a strike get the strike's bound.
+
+    :returns: [1/$]; (n,).
+    """
+    rows = np.flatnonzero(board.alive & ~board.used)
+    bounds = np.full(board.years.shape, np.nan)
+    if rows.size == 0:
+        return bounds
+    partners = board.partners[rows]
+    forwards = spot * board.bases
+    out = board.puts[rows] == (board.strikes[rows] < forwards[rows])
+    asked = np.where(out, rows, partners)
+    asks, spots = board.quotes["ask"][asked], board.quotes["spot"][asked]
+    settled = np.asarray([settlement_us(shard.expiry) for shard in board.shards])
+    times = board.quotes["time"][asked]
+    years = (settled[board.shard_of[rows]] - times) / (SECOND * YEAR_SECONDS)
+    found = implied_vol(
+        prices=np.where((asked >= 0) & (asks > 0.0), asks, np.nan),
+        forwards=spots * board.bases[rows],
+        strikes=board.strikes[rows],
+        years=years,
+        discounts=np.exp(-parameters.rate * years),
+        puts=board.puts[asked],
+    )
+    bounds[rows] = greeks(
+        spots=spot,
+        forwards=forwards[rows],
+        strikes=board.strikes[rows],
+        years=board.years[rows],
+        sigmas=found.sigmas,
+        rates=parameters.rate,
+        puts=board.puts[rows],
+    ).gamma
+    return bounds
+
+
+def parity_outliers(*, board: Board, parameters: QuantParameters) -> tuple[int, int]:
+    """(outliers, pairs checked) of |C - P - D (F - K)| against the combined half-spreads.
+
+    Mids of two-sided quotes; American exercise makes outliers of deep in-the-money puts.
+    """
+    calls = np.flatnonzero(~board.puts & (board.partners >= 0) & board.alive)
+    puts = board.partners[calls]
+    bid, ask, spot = board.quotes["bid"], board.quotes["ask"], board.quotes["spot"]
+    discounts = np.exp(-parameters.rate * board.years[calls])
+    with np.errstate(invalid="ignore"):
+        good = (bid > 0.0) & (ask > bid)
+        two_sided = good[calls] & good[puts]
+        mids = 0.5 * (bid[calls] + ask[calls] - bid[puts] - ask[puts])
+        forwards = board.bases[calls] * 0.5 * (spot[calls] + spot[puts])
+        gaps = np.abs(mids - discounts * (forwards - board.strikes[calls]))
+        widths = 0.5 * (ask[calls] - bid[calls] + ask[puts] - bid[puts])
+        outliers = two_sided & (gaps > widths)
+    return int(np.count_nonzero(outliers)), int(np.count_nonzero(two_sided))

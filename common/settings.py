@@ -24,9 +24,10 @@ from common.errors import UsageError
 from common.resources import project_root, resource
 
 PREFIX = "GEX_"
-FeedSetting = Literal["simulator", "recording", "none"]
+FeedSetting = Literal["simulator", "tradestation", "cboe", "recording", "none"]
 SignSetting = Literal["index", "short_all"]
 Positive = Annotated[float, Field(gt=0)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -65,14 +66,32 @@ class Settings(BaseSettings):
     redis_port: Port
     dashboard_port: Port
     flower_port: Port
+    simulator_port: Port
     redis_maxmemory_mb: int = Field(ge=16)
 
     symbols: Annotated[tuple[str, ...], NoDecode]
     feed: FeedSetting
     recording: str
+    record_dir: Path | None = None
     speed: str
     simulator_seed: int
     stale_after_seconds: Positive
+    expirations: int = Field(ge=1, le=100)
+    strike_proximity: int = Field(ge=1, le=100_000)
+
+    cboe_url: HttpUrl
+    cboe_poll_seconds: Positive
+
+    tradestation_api_url: HttpUrl
+    tradestation_signin_url: HttpUrl
+    tradestation_client_id: str = ""
+    tradestation_client_secret: SecretStr | None = None
+    tradestation_refresh_token: SecretStr | None = None
+    tradestation_redirect_uri: HttpUrl
+    tradestation_scopes: str
+    tradestation_pkce: bool
+    tradestation_streams: int = Field(ge=2, le=1000)
+    tradestation_date_format: Literal["MM-DD-YYYY", "YYYY-MM-DD", "ISO"]
 
     flush_milliseconds: Positive
     flush_rows: int = Field(ge=1, le=100_000)

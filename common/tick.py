@@ -68,6 +68,18 @@ def publish_tick(
     instant = _instant(session, policy.period_us, wall_us(), last) if at is None else at
     if not _is_news(last, session, instant):
         return "nothing new"
+    if session.ended and not session.replay and last is not None:
+        closed = _close(cache, session, last, wall_us())
+        if closed:
+            return closed
+    return _compute(cache, session, policy, instant, wall_us)
+
+
+def _compute(
+    cache: Cache, session: Session, policy: TickPolicy, instant: int, wall_us: Callable[[], int]
+) -> str:
+    """The level of an instant from the states as they are now, published."""
+    symbol = session.symbol
     chain = _present_chain(cache.chain(symbol, cache.shards(symbol)), session)
     if not _is_whole(session, chain):
         return "starting"
@@ -108,6 +120,29 @@ def publish_tick(
     return "published" if published else "superseded"
 
 
+def _close(cache: Cache, session: Session, last: Tick, wall: int) -> str | None:
+    """Say a live session's last level again, labelled; None when it is gone.
+
+    It is not computed anew: quotes of the close itself have no time left to be priced with.
+    """
+    latest, profile = cache.latest(session.symbol), cache.profile(session.symbol)
+    if last.epoch != session.epoch or latest is None or profile is None:
+        return None
+    labels = {"state": _state(session, last.at, last.at), "published_at": iso_ms(wall)}
+    latest.update(labels)
+    profile["state"] = labels["state"]
+    published = cache.publish_levels(
+        session=session,
+        at=last.at,
+        final=True,
+        ttl_ms=0,
+        latest=latest,
+        levels=flat_levels(latest),
+        profile=profile,
+    )
+    return "published" if published else "superseded"
+
+
 def flat_levels(latest: JsonDict) -> dict[str, str]:
     """The fields of the levels hash: one text each, empty for null."""
     levels, quality = latest["levels"], latest["quality"]
@@ -140,8 +175,8 @@ def _instant(session: Session, period_us: int, wall: int, last: Tick | None) -> 
     """
     if session.ended and last is not None and last.epoch == session.epoch:
         return last.at
-    now = wall - wall % period_us + session.market_offset_us
-    return min(now, session.close_us - period_us)
+    now = session.clock.market(wall - wall % period_us)
+    return min(now, session.close_us - round(period_us * session.clock.rate))
 
 
 def _is_whole(session: Session, chain: ChainView) -> bool:

@@ -12,12 +12,15 @@ from typing import Annotated
 import typer
 
 from common.errors import GexError
+from workers.commands.auth import auth
 from workers.commands.bench import bench
 from workers.commands.compute import compute
 from workers.commands.database import database
 from workers.commands.doctor import doctor
 from workers.commands.levels import levels, profile
 from workers.commands.processes import serve, worker
+from workers.commands.record import record
+from workers.commands.simulator import simulator
 from workers.commands.status import status
 from workers.commands.up import down, replay, up
 
@@ -37,7 +40,10 @@ app.command()(levels)
 app.command()(profile)
 app.command()(compute)
 app.command()(replay)
+app.command()(record)
 app.command()(bench)
+app.add_typer(auth, name="auth")
+app.command()(simulator)
 app.add_typer(database, name="db")
 app.add_typer(serve, name="serve")
 app.add_typer(worker, name="worker")

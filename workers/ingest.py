@@ -10,27 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
 
 from common.batcher import Batcher
-from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.client import Client, bus_errors
-from common.bus.streams import Producer, Streams, id_order
+from common.bus.client import Client
+from common.bus.streams import Producer
 from common.clock import SECOND, iso_ms, wall_us
 from common.errors import BusError, FeedError
 from common.feeds.base import Feed, FeedSession
 from common.models import Session, SnapshotEnd, Update
+from workers.barrier import Barrier, TickRequest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-TickRequest = Callable[[str, int], None]
-"""Ask for the level of (symbol, market time [us])."""
+_COUNT_SECONDS = 1.0
 Sleep = Callable[[float], Awaitable[object]]
 
 
@@ -54,6 +53,11 @@ class _Run:
     session: Session
     producer: Producer
     batcher: Batcher
+    counters: Mapping[str, int]
+    """What has happened at the source."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """The part of it that the symbol's counters hold."""
+    counted_at: float = 0.0
 
 
 class Ingestor:
@@ -74,9 +78,15 @@ class Ingestor:
         self._symbol = symbol
         self._feed = feed
         self._pace = pace
-        self._request_tick = request_tick
         self._sleep = sleep
         self._stop = asyncio.Event()
+        self._barrier = Barrier(
+            client,
+            symbol,
+            request_tick,
+            patience_seconds=pace.patience_seconds,
+            is_stopped=self._stop.is_set,
+        )
         self._last_ids: dict[str, str] = {}
         self.batches = 0
 
@@ -90,10 +100,24 @@ class Ingestor:
         :raises FencedError: another ingestor of this symbol has started.
         :raises FeedError: the source broke off, or a replay found nobody to work for it.
         """
-        async for feed_session in self._feed.sessions():
-            if self._stop.is_set():
+        sessions = self._feed.sessions()
+        while not self._stop.is_set():
+            feed_session = await self._or_stopped(anext(sessions, None))
+            if feed_session is None:
                 return
             await self._run_session(feed_session)
+
+    async def _or_stopped(self, coming: Awaitable[T]) -> T | None:
+        """What is waited for, or None when the ingestor is stopped first."""
+        waiting = asyncio.ensure_future(coming)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        finally:
+            waiting.cancel()
+            stopped.cancel()
+            await asyncio.gather(waiting, stopped, return_exceptions=True)
 
     async def _run_session(self, feed_session: FeedSession) -> None:
         session = await self._begin(feed_session.session)
@@ -101,6 +125,7 @@ class Ingestor:
             session,
             Producer(self._client, session.symbol, session.epoch),
             Batcher(session, self._pace.flush_rows, clock=wall_us),
+            feed_session.counters,
         )
         if session.resume:
             await self._patiently(lambda: self._restore(run.batcher))
@@ -109,6 +134,7 @@ class Ingestor:
             await self._replay(run, feed_session.frames())
         else:
             await self._live(run, feed_session.frames())
+            await self._count(run)
             if not self._stop.is_set():
                 await self._settle()
                 await self._save(run, ended=True)
@@ -116,7 +142,7 @@ class Ingestor:
     async def _settle(self) -> None:
         """Let the last quotes of a live session become part of its last level."""
         try:
-            await self._patiently(self._barrier)
+            await self._merged()
         except FeedError as error:
             log.error("the last level may lack quotes: %s", error)
 
@@ -214,23 +240,25 @@ class Ingestor:
         loop = asyncio.get_running_loop()
         began, first, grid = loop.time(), 0, self._pace.grid_us
         due = 0  # the next instant of the grid
+        whole = False  # before the first whole chain there is no level
         async for frame, is_last in _with_last(frames):
             at = _frame_time(frame)
             if not first:
                 first, due = at, -(-at // grid) * grid
             for instant in range(due, at, grid):
-                if await self._wait_until(began, first, instant):
+                if await self._wait_until(began, first, instant) and whole:
                     await self._level(instant)
             due = max(due, -(-at // grid) * grid)
             if not await self._wait_until(began, first, at):
                 return
             run.batcher.add(frame)
             await self._flush(run)
-            await self._patiently(self._barrier)
             if self._stop.is_set():
                 return
             if is_last:
+                await self._merged()
                 await self._save(run, ended=True)
+            whole = whole or isinstance(frame[-1], SnapshotEnd)
             if is_last or isinstance(frame[-1], SnapshotEnd):
                 await self._level(at)
                 due = max(due, at // grid * grid + grid)
@@ -245,72 +273,12 @@ class Ingestor:
         return not self._stop.is_set()
 
     async def _level(self, at: int) -> None:
-        await self._patiently(lambda: self._request_and_wait(at))
+        """The level of an instant, once all that was appended before it is merged."""
+        await self._merged()
+        await self._patiently(lambda: self._barrier.level(at))
 
-    def _barrier(self) -> None:
-        """Return once every shard's state includes the last entry appended to it."""
-
-        def passed() -> bool:
-            marks = self._cache.watermark(self._symbol)
-            return all(
-                id_order(marks.get(shard, "0-0")) >= id_order(entry_id)
-                or self._acknowledged(shard, entry_id)
-                for shard, entry_id in self._last_ids.items()
-            )
-
-        self._await(passed, keys.greeks(self._symbol), "the Greeks workers", lambda: None)
-
-    def _acknowledged(self, shard: str, entry_id: str) -> bool:
-        """Whether the Greeks workers are done with an entry: one that was buried never enters
-        a state."""
-        states = Streams(self._client).groups(keys.quotes(self._symbol, shard))
-        return any(
-            state.name == keys.GREEKS_GROUP
-            and not state.pending
-            and id_order(state.last_delivered) >= id_order(entry_id)
-            for state in states
-        )
-
-    def _request_and_wait(self, at: int) -> None:
-        epoch = self._cache.session(self._symbol)
-
-        def published() -> bool:
-            tick = self._cache.tick(self._symbol)
-            if tick is None or epoch is None or tick.epoch != epoch.epoch:
-                return False
-            return tick.at > at or (tick.at == at and (tick.final or not epoch.ended))
-
-        if published():
-            return
-        self._await(
-            published,
-            keys.level_stream(self._symbol),
-            "the Celery worker",
-            lambda: self._request_tick(self._symbol, at),
-        )
-
-    def _await(
-        self, done: Callable[[], bool], stream: str, who: str, ask: Callable[[], None]
-    ) -> None:
-        """Wait for ``done`` on the news of a stream; ask at first and whenever it is quiet."""
-        with bus_errors():
-            newest: Any = self._client.xrevrange(stream, count=1)
-        cursor: Any = newest[0][0] if newest else "0-0"
-        quiet = 0.0
-        ask()
-        while not done():
-            if self._stop.is_set():
-                return
-            with bus_errors():
-                reply: Any = self._client.xread({stream: cursor}, count=100, block=100)
-            if reply:
-                cursor = reply[0][1][-1][0]
-            quiet = 0.0 if reply else quiet + 0.1
-            if quiet and round(quiet * 10) % 50 == 0:
-                log.warning("waiting for %s (%.0f s)", who, quiet)
-                ask()
-            if quiet > self._pace.patience_seconds:
-                raise FeedError(f"{who} did not answer for {quiet:.0f} s; see `gex status`")
+    async def _merged(self) -> None:
+        await self._patiently(lambda: self._barrier.merged(self._last_ids))
 
     # --- appending --------------------------------------------------------------------------
 
@@ -322,6 +290,18 @@ class Ingestor:
             )
             self._last_ids[shard] = entry_id
             self.batches += 1
+        now = asyncio.get_running_loop().time()
+        if now - run.counted_at >= _COUNT_SECONDS:
+            run.counted_at = now
+            await self._count(run)
+
+    async def _count(self, run: _Run) -> None:
+        """Add what is new at the source to the symbol's counters."""
+        news = {f"feed_{name}": n - run.counted.get(name, 0) for name, n in run.counters.items()}
+        news = {name: n for name, n in news.items() if n}
+        if news:
+            run.counted = dict(run.counters)
+            await self._patiently(lambda: self._cache.add_counts(self._symbol, news))
 
     async def _patiently(self, action: Callable[[], T]) -> T:
         """Do it in a thread; wait out an outage of Redis. What is repeated is idempotent."""

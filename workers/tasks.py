@@ -23,6 +23,7 @@ from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
 from common.clock import SECOND, wall_us
 from common.errors import BusError, ServiceError
+from common.quant import kernels
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
@@ -112,6 +113,12 @@ def settle_broker(**_: Any) -> None:
 @cache
 def _settings() -> Settings:
     return load_settings()
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def load_kernels(**_: Any) -> None:
+    """Before the first tick: the compiled kernels, from their cache or compiled anew."""
+    kernels.load(folder=_settings().state_dir / "kernels")
 
 
 @cache

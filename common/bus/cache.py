@@ -5,6 +5,7 @@ Owns reading and writing of single-value keys; must not know how a level is comp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +222,13 @@ class Cache:
         with bus_errors():
             row: Any = self.client.hgetall(keys.counters(symbol))
         return {text(name): int(value) for name, value in sorted(row.items())}
+
+    def add_counts(self, symbol: str, counts: Mapping[str, int]) -> None:
+        """Add to the symbol's counters."""
+        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
+            for name, value in counts.items():
+                pipe.hincrby(keys.counters(symbol), name, value)
+            pipe.execute()
 
     def _json(self, key: str) -> JsonDict | None:
         with bus_errors():

@@ -5,7 +5,7 @@ Owns the protocol that every feed module implements; must not know any of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from common.models import Session, Update
@@ -17,6 +17,10 @@ class FeedSession(Protocol):
     @property
     def session(self) -> Session:
         """What is known about the session before its first update; ``epoch`` is 0."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What has happened at the source so far: reconnects, refused rows, …"""
 
     def frames(self) -> AsyncIterator[list[Update]]:
         """Updates in the order of their events, a list for what arrived together.

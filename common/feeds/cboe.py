@@ -1,23 +1,42 @@
 """Cboe's delayed option chain, ``delayed_quotes/options/<SYMBOL>.json``, old and new layout.
 
-Owns the JSON layout and the meaning of option roots; must not touch a file or a socket.
+Owns the JSON layout and what Cboe's delay makes of time; must not touch a file or a socket.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from common.clock import SECOND, new_york_date, parse_instant, previous_trading_day, session_hours
-from common.clock import is_trading_day as trades_on
+from common.clock import (
+    SECOND,
+    is_trading_day,
+    new_york_date,
+    parse_instant,
+    previous_trading_day,
+    session_hours,
+)
 from common.errors import InputError, UsageError
-from common.feeds.roots import OCC_SYMBOL, expiry_of, underlying_of
-from common.feeds.snapshot import VENDOR_COLUMNS, FileSnapshot, SnapshotRows, number
+from common.feeds.roots import OCC_SYMBOL, main_underlying, plain_symbol
+from common.feeds.snapshot import (
+    VENDOR_COLUMNS,
+    FileSnapshot,
+    SnapshotRows,
+    at_or_before,
+    number,
+)
 from common.models import JsonDict
 
 FEED_DELAY_US = 15 * 60 * SECOND
 _UTC = ZoneInfo("UTC")
+
+
+class MarketTimes(NamedTuple):
+    """What a delayed chain is of [us]."""
+
+    quotes: int
+    price: int
+    """The price of the underlying; later than the quotes before the open."""
 
 
 def is_cboe(document: object) -> bool:
@@ -40,7 +59,8 @@ def parse_chain(document: JsonDict, *, at_us: int | None, symbol: str | None) ->
     """
     data: JsonDict = document.get("data", document)
     options = data["options"]
-    as_of = _as_of(document, data, at_us)
+    times = _times(document, data, at_us)
+    as_of = at_or_before(times.quotes, at_us)
     spot = number(data.get("current_price"))
     if not spot > 0.0:
         raise InputError("the chain holds no price of the underlying (current_price)")
@@ -50,24 +70,17 @@ def parse_chain(document: JsonDict, *, at_us: int | None, symbol: str | None) ->
         _add(rows, row, symbol)
     if options and rows.left_out == len(options):
         raise InputError(f"the chain holds no options on {symbol}")
-    return rows.build(symbol=symbol, as_of=as_of, spot=spot)
+    return rows.build(symbol=symbol, as_of=as_of, spot=spot, spot_at=times.price)
 
 
 def _add(rows: SnapshotRows, row: object, symbol: str) -> None:
     """Take one contract; other roots (SPY1 after a corporate action) are left out, counted."""
-    name = row.get("option") if isinstance(row, dict) else None
-    match = OCC_SYMBOL.fullmatch(name) if isinstance(name, str) else None
-    if match is None or not isinstance(row, dict):
+    if not isinstance(row, dict):
         rows.unnamed += 1
         return
-    root, digits, right, strike = match.groups()
-    if underlying_of(root) != symbol:
-        rows.left_out += 1
-        return
-    rows.add(
-        expiry=expiry_of(root, digits),
-        strike=int(strike) / 1000.0,
-        right=right,
+    rows.add_listed(
+        name=row.get("option"),
+        underlying=symbol,
         quote=(row.get("bid"), row.get("ask"), row.get("last_trade_price")),
         counts=(
             row.get("bid_size"),
@@ -76,7 +89,6 @@ def _add(rows: SnapshotRows, row: object, symbol: str) -> None:
             row.get("open_interest"),
         ),
         vendor=[row.get(column) for column in VENDOR_COLUMNS],
-        option_symbol=match.group(),
     )
 
 
@@ -85,39 +97,50 @@ def _symbol(document: JsonDict, data: JsonDict, options: list[object], wanted: s
     if wanted:
         return wanted.upper()
     for stated in (data.get("symbol"), document.get("symbol")):
-        plain = re.sub(r"[^A-Z0-9]", "", str(stated or "").upper())
+        plain = plain_symbol(str(stated or ""))
         if plain:
-            return underlying_of(plain)
+            return plain
     names = (row.get("option") for row in options if isinstance(row, dict))
     matches = (OCC_SYMBOL.fullmatch(name) for name in names if isinstance(name, str))
-    roots = Counter(underlying_of(match.group(1)) for match in matches if match)
-    if not roots:
+    main = main_underlying(match.group(1) for match in matches if match)
+    if main is None:
         raise InputError("the chain names no symbol; give --symbol")
-    return roots.most_common(1)[0][0]
+    return main
 
 
-def _as_of(document: JsonDict, data: JsonDict, at_us: int | None) -> int:
-    """Market time: the underlying's last trade, moved to the close once that has passed.
-
-    ``timestamp`` is when the file was made, 15 minutes later in a session and days later over
-    a weekend; prices and Greeks are of the last trade.
-    """
+def _times(document: JsonDict, data: JsonDict, at_us: int | None) -> MarketTimes:
+    """``timestamp`` is when the file was made, ``last_trade_time`` the underlying's."""
     made = _instant(document.get("timestamp"), _UTC)
     traded = _instant(data.get("last_trade_time"), None)
-    if traded is None and made is None:
+    if made is None and traded is None:
         if at_us is None:
             raise InputError("the chain carries no time; give --at")
-        return at_us
-    as_of = traded if traded is not None else made
-    assert as_of is not None  # noqa: S101  one of the two is there
-    if made is not None:
-        day = new_york_date(as_of)
-        close = session_hours(day if trades_on(day) else previous_trading_day(day))[1]
-        if as_of < close <= made - FEED_DELAY_US:
-            as_of = close
-    if at_us is not None and as_of > at_us:
-        raise InputError("no snapshot at or before --at: the chain is later")
-    return as_of
+        return MarketTimes(at_us, at_us)
+    return market_times(made=made, traded=traded)
+
+
+def market_times(*, made: int | None, traded: int | None) -> MarketTimes:
+    """When the quotes of a delayed chain, and the price beside them, are of.
+
+    A chain is delivered 15 minutes late, and days later over a weekend: its quotes are of the
+    underlying's last trade where that is told, of the close once that has passed, and of the
+    close before while the session has not begun, when an ETF's price is already moving.
+
+    :param made: when the file was made [us]. :param traded: the underlying's last trade [us];
+        one of the two must be there.
+    """
+    price = traded if traded is not None else (made or 0) - FEED_DELAY_US
+    fed = made - FEED_DELAY_US if made is not None else price
+    day = new_york_date(price)
+    if not is_trading_day(day):
+        close = session_hours(previous_trading_day(day))[1]
+        return MarketTimes(close, close)
+    opened, close = session_hours(day)
+    if price < opened:
+        return MarketTimes(session_hours(previous_trading_day(day))[1], price)
+    if price < close <= fed or (traded is None and price > close):
+        return MarketTimes(close, close)
+    return MarketTimes(price, price)
 
 
 def _instant(value: object, zone: ZoneInfo | None) -> int | None:

@@ -6,18 +6,23 @@ one more branch of :func:`load_snapshot` and a module of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 
 from common.clock import iso_ms
 from common.errors import InputError
+from common.feeds import tdameritrade
 from common.feeds.cboe import is_cboe, parse_chain
+from common.feeds.quotedata import is_quotedata, parse_quotedata
 from common.feeds.recording import looks_recorded, read_recording
 from common.feeds.snapshot import FileSnapshot
 from common.feeds.source import SourceFile, read_source
 
-KINDS = "Cboe chain JSON or recorded series CSV"
+KINDS = (
+    "Cboe chain JSON, Cboe quotedata CSV, TD Ameritrade or Schwab chain JSON, recorded series CSV"
+)
 
 
 def load_snapshot(path: Path, *, at_us: int | None, symbol: str | None) -> FileSnapshot:
@@ -31,9 +36,11 @@ def load_snapshot(path: Path, *, at_us: int | None, symbol: str | None) -> FileS
     start = source.content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in {b"{", b"["}:
         return _from_json(source, at_us, symbol)
-    header = source.text().lstrip().partition("\n")[0]
-    if looks_recorded(header):
+    text = source.text()
+    if looks_recorded(text.lstrip().partition("\n")[0]):
         return _from_recording(source, at_us, symbol)
+    if is_quotedata(text):
+        return _in(source, lambda: parse_quotedata(text, at_us=at_us, symbol=symbol))
     raise InputError(f"{path}: is no chain file known here ({KINDS})")
 
 
@@ -44,10 +51,17 @@ def _from_json(source: SourceFile, at_us: int | None, symbol: str | None) -> Fil
         raise InputError(
             f"{source.path}: broken or truncated JSON, line {error.lineno}: {error.msg}"
         ) from error
-    if not is_cboe(document):
-        raise InputError(f"{source.path}: JSON, but no chain known here ({KINDS})")
+    if is_cboe(document):
+        return _in(source, lambda: parse_chain(document, at_us=at_us, symbol=symbol))
+    if tdameritrade.is_tdameritrade(document):
+        return _in(source, lambda: tdameritrade.parse_chain(document, at_us=at_us, symbol=symbol))
+    raise InputError(f"{source.path}: JSON, but no chain known here ({KINDS})")
+
+
+def _in(source: SourceFile, parse: Callable[[], FileSnapshot]) -> FileSnapshot:
+    """What a parser makes of a file; what it cannot is said with the file's name."""
     try:
-        return parse_chain(document, at_us=at_us, symbol=symbol)
+        return parse()
     except InputError as error:
         raise InputError(f"{source.path}: {error}") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from io import StringIO
@@ -18,26 +18,20 @@ from statistics import median
 
 from common.clock import SECOND, new_york_date, parse_instant, session_hours
 from common.errors import InputError, UsageError
-from common.feeds.base import FeedSession
 from common.feeds.snapshot import VENDOR_COLUMNS, FileSnapshot, SnapshotRows, number, right_of
+from common.feeds.snapshot_updates import Contract, snapshot_updates
 from common.feeds.source import SourceFile, read_source
 from common.models import (
     Expiry,
-    QuoteUpdate,
     Session,
     SnapshotEnd,
-    SpotUpdate,
     Update,
-    key_puts,
-    key_strikes,
 )
 
 REQUIRED = ("quote_ts", "spot", "expiry", "type", "strike", "bid", "ask", "volume", "open_interest")
 """Columns without which there are no levels."""
 _DEFAULT_CADENCE_US = 300 * SECOND
 _NAME = re.compile(r"([A-Za-z]{1,6})_0dte_")
-_NUMBERS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
-Contract = tuple[Expiry, float, str]
 
 
 @dataclass(slots=True)
@@ -159,46 +153,37 @@ def _expiry(text: str) -> Expiry | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingFeed:
-    """Recorded series as a feed: one session per file and date, in the order of ``paths``."""
+def load_recording(path: Path, *, symbol: str | None) -> tuple[SourceFile, Recording]:
+    """Read a file that has to be a recorded series.
 
-    paths: Sequence[Path]
-    symbol: str | None = None
+    :param symbol: the underlying it is played under.
+    :raises InputError: when it is none, is damaged, or its name says another symbol.
+    """
+    source = read_source(path)
+    if not looks_recorded(source.text().lstrip().partition("\n")[0]):
+        raise InputError(
+            f"{path}: is no recorded series (CSV with quote_ts, spot, ...) and no file of "
+            "`gex record`"
+        )
+    named = _NAME.match(source.name)
+    if symbol and named and named.group(1).upper() != symbol.upper():
+        raise other_symbol(path, named.group(1).upper(), symbol)
+    return source, read_recording(source, symbol=symbol)
 
-    async def sessions(self) -> AsyncIterator[FeedSession]:
-        """Read the files one after the other.
 
-        :raises InputError: when one of them cannot be understood.
-        """
-        for path in self.paths:
-            source, recording = self._read(path)
-            days: dict[date, list[Fetch]] = {}
-            for fetch in recording.fetches:
-                days.setdefault(new_york_date(fetch.time), []).append(fetch)
-            for day, fetches in days.items():
-                session = _session(source, recording.symbol, day, fetches)
-                yield RecordedSession(session, recording, fetches)
+def other_symbol(path: Path, found: str, wanted: str) -> InputError:
+    """The error of a recording that is of another symbol than it is to be played under."""
+    return InputError(f"{path}: the name says {found}, not {wanted}; give --symbols {found}")
 
-    def check(self) -> None:
-        """Read every file, so that a bad one is refused before anything is started.
 
-        :raises InputError: when one of them cannot be understood.
-        """
-        for path in self.paths:
-            self._read(path)
-
-    def _read(self, path: Path) -> tuple[SourceFile, Recording]:
-        source = read_source(Path(path))
-        if not looks_recorded(source.text().lstrip().partition("\n")[0]):
-            raise InputError(f"{path}: is no recorded series (CSV with quote_ts, spot, ...)")
-        named = _NAME.match(source.name)
-        if self.symbol and named and named.group(1).upper() != self.symbol.upper():
-            raise InputError(
-                f"{path}: the name says {named.group(1).upper()}, not {self.symbol}; "
-                f"give --symbols {named.group(1).upper()}"
-            )
-        return source, read_recording(source, symbol=self.symbol)
+def recorded_sessions(source: SourceFile, recording: Recording) -> Iterator[RecordedSession]:
+    """One session for each date of a series, in order of first appearance."""
+    days: dict[date, list[Fetch]] = {}
+    for fetch in recording.fetches:
+        days.setdefault(new_york_date(fetch.time), []).append(fetch)
+    for day, fetches in days.items():
+        session = _session(source, recording.symbol, day, fetches)
+        yield RecordedSession(session, recording, fetches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +193,7 @@ class RecordedSession:
     session: Session
     recording: Recording
     fetches: list[Fetch]
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     async def frames(self) -> AsyncIterator[list[Update]]:
         """A frame per market time: spot, every contract, what is no longer listed, the end.
@@ -218,56 +204,12 @@ class RecordedSession:
         held: dict[Contract, None] = {}
         seq = 0
         for at, fetch in enumerate(self.fetches):
-            updates, held = _updates(self.recording.snapshot(fetch), held, seq)
+            updates, held = snapshot_updates(self.recording.snapshot(fetch), held, seq)
             seq += len(updates)
             frame += updates
             if at + 1 == len(self.fetches) or self.fetches[at + 1].time != fetch.time:
                 yield [*frame, SnapshotEnd(fetch.time)]
                 frame = []
-
-
-def _updates(
-    snapshot: FileSnapshot, held: dict[Contract, None], seq: int
-) -> tuple[list[Update], dict[Contract, None]]:
-    """The events of one snapshot, numbered from ``seq``, and the contracts it lists."""
-    updates: list[Update] = []
-    if snapshot.spot > 0.0:
-        updates.append(SpotUpdate(snapshot.as_of, snapshot.spot, seq))
-    listed: dict[Contract, None] = {}
-    quotes = snapshot.quotes
-    columns = zip(*(quotes[name].tolist() for name in _NUMBERS), strict=True)
-    contracts = zip(
-        snapshot.expiry_index.tolist(),
-        key_strikes(quotes["key"]).tolist(),
-        key_puts(quotes["key"]).tolist(),
-        strict=True,
-    )
-    for (index, strike, put), values in zip(contracts, columns, strict=True):
-        contract: Contract = (snapshot.expiries[index], strike, "P" if put else "C")
-        listed[contract] = None
-        updates.append(
-            QuoteUpdate(
-                contract[0],
-                strike,
-                "P" if put else "C",
-                snapshot.as_of,
-                **dict(zip(_NUMBERS, values, strict=True)),
-                seq=seq + len(updates),
-            )
-        )
-    for contract in held:
-        if contract not in listed:
-            updates.append(
-                QuoteUpdate(
-                    contract[0],
-                    contract[1],
-                    "P" if contract[2] == "P" else "C",
-                    snapshot.as_of,
-                    withdrawn=True,
-                    seq=seq + len(updates),
-                )
-            )
-    return updates, listed
 
 
 def _session(source: SourceFile, symbol: str, day: date, fetches: list[Fetch]) -> Session:

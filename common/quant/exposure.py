@@ -13,6 +13,8 @@ The dealers' position is *modelled*: open interest says nothing about who holds 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,13 +146,66 @@ def max_pain(
     :param spot: decides between equals [$].
     :returns: [$]; NaN when there is no open interest.
     """
-    if not np.any(open_interests > 0.0):
-        return float("nan")
-    candidates = np.unique(strikes)
-    phis = np.where(puts, -1.0, 1.0)
-    payouts = np.maximum((candidates[:, None] - strikes) * phis, 0.0) * open_interests
-    totals = payouts.sum(axis=1)
-    return _nearest(candidates[totals <= totals.min() * (1.0 + _TIE)], spot)
+    order = np.argsort(strikes, kind="stable")
+    table = strike_groups(strikes=strikes[order], bounds=(0, strikes.size))
+    held = open_interests[order]
+    return float(max_pains(table=table, puts=puts[order], open_interests=held, spot=spot)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeGroups:
+    """The distinct strikes of several expirations, one after the other; (k,)."""
+
+    strikes: FloatArray
+    """Ascending within an expiration [$]."""
+    of_row: npt.NDArray[np.intp]
+    """Contract → its strike; (n,)."""
+    bounds: npt.NDArray[np.intp]
+    """Where each expiration's strikes start, and k."""
+
+
+def strike_groups(*, strikes: FloatArray, bounds: Sequence[int]) -> StrikeGroups:
+    """The distinct strikes of contracts that ascend within each expiration.
+
+    :param strikes: of the contracts [$]; (n,). :param bounds: expiration i has the contracts
+        ``bounds[i]`` to ``bounds[i + 1]``.
+    """
+    new = np.ones(strikes.size + 1, dtype=np.bool_)
+    np.not_equal(strikes[1:], strikes[:-1], out=new[1:-1])
+    new[np.asarray(bounds)] = True
+    before = np.cumsum(new)  # how many strikes start at or before a contract
+    return StrikeGroups(strikes[new[:-1]], before[:-1] - 1, before[np.asarray(bounds)] - 1)
+
+
+def max_pains(
+    *, table: StrikeGroups, puts: BoolArray, open_interests: FloatArray, spot: float
+) -> FloatArray:
+    """:func:`max_pain` of every expiration, none of them empty; (e,).
+
+    From one strike to the next up, holders of puts above lose what those of calls below gain:
+    the payout is two running sums of positive terms.
+    """
+    sizes = np.diff(table.bounds)
+    if table.strikes.size == 0:
+        return np.full(sizes.shape, np.nan)
+    rows = np.repeat(np.arange(sizes.size), sizes)
+    columns = np.arange(rows.size) - table.bounds[rows]
+    shape = (sizes.size, int(sizes.max()))
+    strikes = np.repeat(table.strikes[table.bounds[1:] - 1], shape[1]).reshape(shape)
+    strikes[rows, columns] = table.strikes  # shorter rows end in repetitions of their last
+    calls, others = np.zeros(shape), np.zeros(shape)
+    for held, chosen in ((calls, ~puts), (others, puts)):
+        interests = np.where(chosen, open_interests, 0.0)
+        held[rows, columns] = np.bincount(table.of_row, interests, rows.size)
+    steps = np.diff(strikes, axis=1)
+    totals = np.zeros(shape)
+    totals[:, 1:] += np.cumsum(np.cumsum(calls, axis=1)[:, :-1] * steps, axis=1)
+    above = np.cumsum(others[:, ::-1], axis=1)[:, :-1] * steps[:, ::-1]
+    totals[:, :-1] += np.cumsum(above, axis=1)[:, ::-1]
+    least = totals <= totals.min(axis=1, keepdims=True) * (1.0 + _TIE)
+    at = np.argmin(np.where(least, np.abs(strikes - spot), np.inf), axis=1)
+    open_ones = (calls + others).any(axis=1)
+    return np.where(open_ones, strikes[np.arange(sizes.size), at], np.nan)
 
 
 def atm_volatility(*, strikes: FloatArray, sigmas: FloatArray, forward: float) -> float:
@@ -163,6 +218,14 @@ def atm_volatility(*, strikes: FloatArray, sigmas: FloatArray, forward: float) -
     if strikes.size == 0 or not np.isfinite(forward):
         return float("nan")
     return float(np.interp(forward, strikes, sigmas))
+
+
+def straddle(*, forward: float, discount: float, total: float) -> float:
+    """Call and put struck at the forward [$]: 2 D F (2 N(v/2) - 1) = 2 D F erf(v/(2 sqrt(2))).
+
+    :param forward: F [$]. :param discount: D [1]. :param total: v = sigma sqrt(T) [1].
+    """
+    return 2.0 * discount * forward * math.erf(total / (2.0 * math.sqrt(2.0)))
 
 
 def expected_move(*, straddle: float) -> float:

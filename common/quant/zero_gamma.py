@@ -4,7 +4,6 @@ Owns the curve and the definition of a root that counts; must not decide which c
 in it. The curve is sticky-strike: each contract keeps its IV, its T and its F/S.
 
 .. [1] Perfiliev, "How to calculate gamma exposure and zero gamma level" (2022).
-.. [2] Dowell, Jarratt, "A modified regula falsi method", BIT 11 (1971): the Illinois rule.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.models import BoolArray, FloatArray
-from common.quant.blackscholes import ROOT_TWO_PI
+from common.quant import kernels
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 
 NOISE_WINDOW = 0.01
@@ -23,9 +22,11 @@ NOISE_SHARE = 1e-4
 """... that is, reaches this share of the curve's largest value."""
 PEAK_STEPS = 4.0
 """A gamma peak with a deviation below this many grid steps gets a grid point of its own."""
-ROOT_TOLERANCE = 1e-10
-"""Roots are bracketed to this share of spot, far below a cent."""
-_CHUNK = 250_000
+ROOT_TOLERANCE = 1e-13
+"""Roots are refined to this share of spot, far below a cent."""
+
+
+_Columns = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +65,13 @@ def net_gex(*, book: Book, spots: FloatArray) -> FloatArray:
 
     :param spots: S [$]; (g,). :returns: [$ of delta per 1 % move]; (g,).
     """
-    if book.strikes.size == 0:
-        return np.zeros(spots.shape)
-    v = book.sigmas * np.sqrt(book.years)
-    scale = book.positions * book.discounts * book.bases / v * (MULTIPLIER * ONE_PERCENT)
-    shift = np.log(book.bases / book.strikes) / v + 0.5 * v
-    inverse = 1.0 / v
-    logs = np.log(spots)
-    sums = np.empty(spots.shape)
-    step = max(1, _CHUNK // book.strikes.size)
-    with np.errstate(under="ignore"):
-        for start in range(0, spots.size, step):
-            part = slice(start, start + step)
-            d1 = logs[part, None] * inverse
-            d1 += shift
-            np.square(d1, out=d1)
-            d1 *= -0.5
-            np.exp(d1, out=d1)
-            d1 *= scale
-            sums[part] = d1.sum(axis=1)
-    return sums * spots / ROOT_TWO_PI
+    out = np.zeros(spots.shape)
+    order = None if np.all(spots[1:] >= spots[:-1]) else np.argsort(spots, kind="stable")
+    ascending = spots if order is None else spots[order]
+    kernels.active().net_gex(*_columns(book), ascending, _anchor(book), out)
+    if order is not None:
+        out[order] = out.copy()
+    return out * (MULTIPLIER * ONE_PERCENT)
 
 
 def curve(*, book: Book, spot: float, width: float, points: int) -> Curve:
@@ -118,7 +106,7 @@ def zero_gammas(*, book: Book, curve: Curve, spot: float) -> FloatArray:
     lower, upper = lower[kept], upper[kept]
     if lower.size == 0:
         return np.empty(0)
-    return _refine(book, curve, lower, upper, ROOT_TOLERANCE * spot)
+    return _refine(book, curve, lower, upper)
 
 
 def nearest_root(*, roots: FloatArray, spot: float) -> float:
@@ -131,13 +119,20 @@ def nearest_root(*, roots: FloatArray, spot: float) -> float:
 def _visible(
     curve: Curve, lower: np.typing.NDArray[np.intp], upper: np.typing.NDArray[np.intp], reach: float
 ) -> BoolArray:
-    """Which crossings lie where the curve is more than noise."""
+    """Which crossings lie where the curve is more than noise.
+
+    The ends of a step of the grid count with it, however wide it is; where zeros lie between
+    them, the crossing is in their middle and the ends may be far.
+    """
     sizes = np.abs(curve.net_gex)
     threshold = NOISE_SHARE * float(sizes.max())
     middle = 0.5 * (curve.spots[lower] + curve.spots[upper])
-    first = np.minimum(np.searchsorted(curve.spots, middle - reach), lower)
-    last = np.maximum(np.searchsorted(curve.spots, middle + reach, side="right"), upper + 1)
-    peaks = [sizes[i:j].max() for i, j in zip(first, last, strict=True)]
+    adjacent = upper == lower + 1
+    first = np.searchsorted(curve.spots, middle - reach)
+    last = np.searchsorted(curve.spots, middle + reach, side="right")
+    first = np.where(adjacent, np.minimum(first, lower), first)
+    last = np.where(adjacent, np.maximum(last, upper + 1), last)
+    peaks = [np.max(sizes[i:j], initial=0.0) for i, j in zip(first, last, strict=True)]
     return np.asarray(peaks, dtype=np.float64) >= threshold
 
 
@@ -146,25 +141,27 @@ def _refine(
     curve: Curve,
     lower: np.typing.NDArray[np.intp],
     upper: np.typing.NDArray[np.intp],
-    tolerance: float,
 ) -> FloatArray:
-    """Shrink all brackets at once by the Illinois rule [2], halving every fourth turn."""
-    a, b = curve.spots[lower], curve.spots[upper]
-    fa, fb = curve.net_gex[lower], curve.net_gex[upper]
-    sign = np.sign(fa)
-    moved = np.zeros(a.shape)  # end that moved last: -1 the left, +1 the right
-    with np.errstate(all="ignore"):
-        for turn in range(1, 120):
-            secant = (a * fb - b * fa) / (fb - fa)
-            use_secant = (secant > a) & (secant < b) & (turn % 4 != 0)
-            x = np.where(use_secant, secant, 0.5 * (a + b))
-            fx = net_gex(book=book, spots=x)
-            left, exact = np.sign(fx) == sign, fx == 0.0
-            # The end that stays a second time lends only half of its value to the secant.
-            fa = np.where(left, fx, np.where(moved > 0.0, 0.5 * fa, fa))
-            fb = np.where(left, np.where(moved < 0.0, 0.5 * fb, fb), fx)
-            moved = np.where(left, -1.0, 1.0)
-            a, b = np.where(left | exact, x, a), np.where(left, b, x)
-            if np.all(b - a <= tolerance):
-                break
-    return 0.5 * (a + b)
+    """The root of each bracket of the curve."""
+    signs = np.sign(curve.net_gex[lower])
+    brackets = np.array([curve.spots[lower], curve.spots[upper], signs])
+    kernels.active().refine(*_columns(book), _anchor(book), ROOT_TOLERANCE, brackets)
+    return np.sort(brackets[0])
+
+
+def _columns(book: Book) -> _Columns:
+    return (
+        np.ascontiguousarray(book.strikes),
+        np.ascontiguousarray(book.bases),
+        np.ascontiguousarray(book.years),
+        np.ascontiguousarray(book.sigmas),
+        np.ascontiguousarray(book.discounts),
+        np.ascontiguousarray(book.positions),
+    )
+
+
+def _anchor(book: Book) -> float:
+    """A spot that logarithms are taken against: a strike of the book, so that ln(S/anchor) is
+    small and loses nothing when it is divided by a small v [$].
+    """
+    return float(book.strikes[book.strikes.size // 2]) if book.strikes.size else 1.0

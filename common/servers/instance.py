@@ -39,6 +39,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """0 where no page is served."""
     embedded_redis: bool
     embedded_postgres: bool
+    simulator_port: int = 0
 
 
 class Instance:
@@ -137,8 +138,9 @@ class Instance:
             dashboard_port=port(host, settings.dashboard_port) if dashboard else 0,
             embedded_redis=embedded_redis,
             embedded_postgres=settings.database_url is None,
+            simulator_port=port(host, settings.simulator_port),
         )
-        _write_private(self._runtime_file, msgspec.json.encode(runtime))
+        write_private(self._runtime_file, msgspec.json.encode(runtime))
         return runtime
 
     def runtime_or_decide(self) -> Runtime:
@@ -189,6 +191,14 @@ class Instance:
         host = _reachable(self.settings.listen_host)
         return f"http://{host}:{runtime.flower_port}" if runtime else ""
 
+    def simulator_url(self) -> str:
+        """Where the simulator serves, or an empty text when nothing was started here."""
+        runtime = self.runtime()
+        if runtime is None:
+            return ""
+        port = runtime.simulator_port or self.settings.simulator_port
+        return f"http://{_reachable(self.settings.listen_host)}:{port}"
+
     def dashboard_url(self) -> str:
         """Where the page is, or an empty text when none is served here."""
         runtime = self.runtime()
@@ -214,7 +224,7 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104  a comparison
 
 
-def _write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
     """Replace a file atomically, readable by its owner only."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(handle, "wb") as file:

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from common.clock import (
     NEW_YORK,
     SECOND,
-    ManualClock,
-    OffsetClock,
     from_datetime,
     is_trading_day,
     iso_ms,
@@ -26,7 +24,6 @@ from common.clock import (
     session_hours,
     settlement_us,
     to_datetime,
-    wall_us,
 )
 from common.errors import UsageError
 from common.models import Expiry
@@ -233,21 +230,3 @@ def test_new_york_date_and_time(utc: str, day: str, time: str) -> None:
     at_us = parse_instant(utc)
     assert new_york_date(at_us) == date.fromisoformat(day)
     assert new_york_time(at_us) == time
-
-
-# --- clocks ----------------------------------------------------------------------------------
-
-
-def test_a_manual_clock_stands_until_it_is_set() -> None:
-    clock = ManualClock(5)
-    assert [clock.now_us(), clock.now_us()] == [5, 5]
-    clock.at_us = 7
-    assert clock.now_us() == 7
-
-
-@pytest.mark.parametrize("offset_us", [0, -90 * 24 * HOUR, 12_345])
-def test_an_offset_clock_runs_with_the_wall(offset_us: int) -> None:
-    before = wall_us()
-    now = OffsetClock(offset_us).now_us()
-    assert before <= now - offset_us <= wall_us()
-    assert before > parse_instant("2025-01-01T00:00:00Z")

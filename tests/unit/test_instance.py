@@ -197,6 +197,23 @@ def test_the_embedded_servers_have_their_addresses(tmp_path: Path) -> None:
     assert made.database_url().startswith("postgresql://gex@/gex?host=")
 
 
+def test_the_simulator_has_a_port_of_its_own(tmp_path: Path, taken: int) -> None:
+    made = instance(tmp_path, simulator_port=taken)
+    assert made.simulator_url() == ""
+    runtime = made.decide()
+    assert taken < runtime.simulator_port <= taken + 200
+    assert made.simulator_url() == f"http://127.0.0.1:{runtime.simulator_port}"
+
+
+def test_a_file_of_an_older_version_is_still_read(tmp_path: Path) -> None:
+    made = instance(tmp_path)
+    old = msgspec.to_builtins(decided(made))
+    del old["simulator_port"]
+    (made.state_dir / "runtime.json").write_bytes(msgspec.json.encode(old))
+    assert made.runtime() == decided(made)
+    assert made.simulator_url() == "http://127.0.0.1:8760"
+
+
 def test_listening_everywhere_is_reached_locally(tmp_path: Path) -> None:
     made = instance(tmp_path, listen_host="0.0.0.0")  # noqa: S104  what is tested
     decided(made)

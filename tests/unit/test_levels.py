@@ -28,6 +28,10 @@ CONTRACT = set(
     "symbol expiration strike right bid ask iv status delta gamma theta vega rho vanna charm "
     "open_interest volume".split()
 )
+LEVELS |= set(
+    "net_gex_week net_gex_by_sign local_gex largest_strikes skew_25_delta charm_into_close"
+    " dealer_delta_by_move dealer_delta_by_minutes".split()
+)
 
 
 def shard(rows, expiry=EXPIRY, parameters=PARAMETERS):
@@ -53,7 +57,10 @@ def test_the_public_names():
     assert set(document["strikes"][0]) == set(strike.split())
     expiration = "expiration dte forward forward_source net_gex atm_iv contracts"
     assert set(document["expirations"][0]) >= set(expiration.split())
-    quality = "contracts with_iv coverage_oi coverage_gamma oldest_quote_at oi_date rejected"
+    quality = (
+        "contracts with_iv coverage_oi coverage_gamma oldest_quote_at oi_date rejected"
+        " parity_pairs parity_outliers"
+    )
     assert set(document["quality"]) == set(quality.split())
     assert document["as_of"] == "2026-08-19T17:00:00.000Z"
     assert document["levels"]["max_pain"].keys() == {"2026-08-19", "2026-08-21"}
@@ -181,6 +188,9 @@ def test_no_usable_quotes_give_null_not_zero():
     ]
     for levels in empty:
         document = levels.to_json()["levels"]
+        nested = ("net_gex_by_sign", "dealer_delta_by_move", "dealer_delta_by_minutes")
+        assert all(v is None for name in nested for v in document.pop(name).values())
+        assert document.pop("largest_strikes") == []
         present = {name for name, value in document.items() if value is not None}
         assert present <= {"zero_gamma_all", "max_pain", "regime", "put_call_oi", "put_call_volume"}
         assert document["regime"] == "unknown"

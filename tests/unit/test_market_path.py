@@ -75,3 +75,17 @@ def test_unknown_symbols_have_a_level_of_their_own() -> None:
     ]
     assert len(set(levels)) == 4
     assert all(60 < level < 800 for level in levels)
+
+
+def test_the_session_so_far_is_that_of_the_prices_seen(path: MarketPath) -> None:
+    for steps in (0, 1, 2, 1000, 50_000):
+        at_us = path.open_us + steps * STEP_US
+        prices = [path.spot(path.open_us + step * STEP_US) for step in range(steps + 1)]
+        so_far = path.so_far(at_us)
+        assert (so_far.open, so_far.high, so_far.low) == (prices[0], max(prices), min(prices))
+        assert so_far.low <= so_far.vwap <= so_far.high
+    assert path.so_far(path.open_us - HOUR) == path.so_far(path.open_us)
+    assert path.so_far(path.close_us + HOUR) == path.so_far(path.close_us)
+    # within a hundred seconds the day's activity hardly changes
+    flat = np.mean([path.spot(path.open_us + step * STEP_US) for step in range(1, 401)])
+    assert path.so_far(path.open_us + 400 * STEP_US).vwap == pytest.approx(flat, abs=0.01)

@@ -15,6 +15,7 @@ from common.models import (
     QUOTE,
     SPOT,
     Expiry,
+    MarketClock,
     QuoteUpdate,
     Session,
     SpotUpdate,
@@ -144,7 +145,9 @@ SESSIONS = st.builds(
     close_us=st.integers(-(2**62), 2**62),
     stale_after_us=st.integers(0, 2**62),
     replay=st.booleans(),
-    market_offset_us=st.integers(-(2**62), 2**62),
+    clock=st.builds(
+        MarketClock, st.integers(0, 2**53), st.integers(0, 2**53), st.floats(1e-3, 1e4)
+    ),
     source=st.text(),
     resume=st.booleans(),
     epoch=st.integers(0, 2**62),
@@ -166,7 +169,7 @@ def test_a_session_of_an_older_writer_is_read_with_defaults() -> None:
         '"open_us":1,"close_us":2,"stale_after_us":3,"of_a_newer_writer":4}'
     )
     assert session.trading_date == date(2026, 8, 19)
-    assert (session.epoch, session.market_offset_us, session.source) == (0, 0, "")
+    assert (session.epoch, session.clock, session.source) == (0, MarketClock(), "")
     assert session.resume
     assert not session.ended
 
@@ -189,3 +192,23 @@ def test_sessions_and_expiries_cannot_be_changed() -> None:
 def test_a_strike_that_names_no_contract_is_refused(strike: float) -> None:
     with pytest.raises(ValueError, match="names no contract"):
         contract_keys(strikes=[670.0, strike], puts=False)
+
+
+# --- market time -----------------------------------------------------------------------------
+
+
+def test_market_time_is_wall_time_unless_a_session_says_otherwise() -> None:
+    assert MarketClock().market(12_345) == MarketClock().wall(12_345) == 12_345
+
+
+@given(
+    st.integers(0, 2**51), st.integers(0, 2**51), st.floats(0.01, 1e4), st.integers(-(2**40), 2**40)
+)
+def test_wall_time_of_a_market_instant_and_back(
+    wall_us: int, market_us: int, rate: float, later: int
+) -> None:
+    clock = MarketClock(wall_us, market_us, rate)
+    assert clock.market(wall_us) == market_us
+    assert clock.market(clock.wall(market_us + later)) == pytest.approx(
+        market_us + later, abs=rate + 1
+    )

@@ -51,7 +51,10 @@ def test_defaults_come_from_the_toml_file() -> None:
 def test_every_setting_but_servers_and_folder_has_a_default_in_the_file(clean: Path) -> None:
     text = (resource("config") / "default.toml").read_text(encoding="utf-8")
     named = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line[:30]}
-    code_only = {"state_dir", "redis_url", "broker_url", "database_url"}
+    code_only = {"state_dir", "redis_url", "broker_url", "database_url", "record_dir"}
+    code_only |= {
+        f"tradestation_{name}" for name in ("client_id", "client_secret", "refresh_token")
+    }
     assert set(Settings.model_fields) - code_only == named - {""} - code_only
 
 

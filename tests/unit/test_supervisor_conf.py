@@ -14,8 +14,8 @@ from celery.bin.celery import celery as celery_command
 from common.resources import project_root, resource
 from workers.cli import app
 
-IN_THE_PROCFILE_ONLY = {"migrate": "--stay"}
-"""Honcho ends with any of its programs, so that one stays there when it is done."""
+IN_THE_PROCFILE_ONLY = {"migrate": "--stay", "simulator": "--when-needed"}
+"""Honcho starts all of its programs and ends with any of them, so these stay there."""
 
 
 def supervisor() -> configparser.ConfigParser:
@@ -115,6 +115,6 @@ def test_every_variable_is_set_by_gex_up() -> None:
     root = project_root()
     assert root is not None
     used = set(re.findall(r"%\(ENV_(\w+)\)s", resource("supervisord.conf").read_text("utf-8")))
-    setters = [root / "workers/commands/up.py", root / "common/servers/supervisor.py"]
+    setters = [root / "workers/commands/run.py", root / "common/servers/supervisor.py"]
     text = "".join(path.read_text(encoding="utf-8") for path in setters)
     assert {name for name in used if f'"{name}"' not in text} == set()

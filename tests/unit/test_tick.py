@@ -27,6 +27,7 @@ from common.bus import keys
 from common.bus.cache import Cache, Tick
 from common.bus.codec import StateBlob
 from common.clock import SECOND, iso_ms
+from common.models import MarketClock
 from common.state import advance
 from common.tick import TickPolicy, flat_levels, publish_tick
 
@@ -134,9 +135,18 @@ def test_levels_stand_on_the_grid_and_come_once(house: House) -> None:
 
 
 def test_market_time_is_wall_time_and_the_offset_of_the_session(house: House) -> None:
-    house.session(market_offset_us=-7 * 3600 * SECOND)
+    house.session(clock=MarketClock(0, -7 * 3600 * SECOND))
     house.tick(NOON + 7 * 3600 * SECOND + 123)
     assert house.levels["as_of"] == iso_ms(NOON)
+
+
+def test_a_faster_market_moves_on_by_more_than_a_period(house: House) -> None:
+    house.session(clock=MarketClock(NOON, NOON, 60.0))
+    for seconds in (0, 1, 2):
+        house.tick(NOON + seconds * SECOND + 4)
+        assert house.levels["as_of"] == iso_ms(NOON + 60 * seconds * SECOND)
+    house.tick(CLOSE)
+    assert house.levels["as_of"] == iso_ms(CLOSE - 60 * SECOND)
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1, 3600])
@@ -179,6 +189,22 @@ def test_the_last_level_of_a_session_is_closed_and_stays(house: House) -> None:
     assert house.cache.tick("SPY") == Tick(1, last, final=True)
     names = (keys.latest("SPY"), keys.levels("SPY"), keys.profile("SPY"))
     assert {house.client.pttl(name) for name in names} == {-1}
+
+
+def test_quotes_of_the_close_itself_do_not_empty_the_closing_level(house: House) -> None:
+    """They have no time left to be priced with; the closing level is the last before them."""
+    house.tick(CLOSE - SECOND)
+    before = house.cache.latest("SPY")
+    house.state(time=CLOSE + 1, seq=10_000)
+    house.session(ended=True)
+    assert house.tick(CLOSE + SECOND) == "published"
+    after = house.cache.latest("SPY")
+    assert before is not None
+    assert after is not None
+    assert {name for name in after if after[name] != before[name]} == {"state", "published_at"}
+    profile = house.cache.profile("SPY")
+    assert profile is not None
+    assert (profile["state"], house.levels["state"]) == ("closed", "closed")
 
 
 def test_the_last_level_is_published_once(house: House) -> None:

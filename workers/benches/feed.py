@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.clock import new_york_time, session_hours, to_datetime
-from common.feeds.recording import RecordingFeed
+from common.feeds.playback import RecordingFeed
 from common.market_model import MarketModel
 from common.models import key_puts, key_strikes
 from workers.benches.figure import Figure, interleaved, ratio

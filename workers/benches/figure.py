@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,12 +66,23 @@ def seconds_of(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def interleaved(actions: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Median seconds of each action; the actions take turns, so that noise hits all alike."""
+def interleaved(
+    actions: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 1
+) -> dict[str, float]:
+    """Median seconds of each action; the actions take turns, so that noise hits all alike.
+
+    :param calls: a turn's timed calls, the mean of which is the turn's figure; with more than
+        one, a call before them is not timed, so that each action finds its own caches warm.
+    """
     for action in actions.values():
         action()
     times: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            times[name].append(seconds_of(action))
+            if calls > 1:
+                action()
+            began = time.perf_counter()
+            for _ in range(calls):
+                action()
+            times[name].append((time.perf_counter() - began) / calls)
     return {name: statistics.median(values) for name, values in times.items()}

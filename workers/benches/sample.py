@@ -10,11 +10,22 @@ from datetime import date
 import numpy as np
 
 from common.bus.codec import Batch, BatchHeader
+from common.chain import years_left
 from common.clock import session_hours, wall_us
 from common.market_model import MarketModel
-from common.models import QUOTE, SPOT, Expiry, Rows
+from common.models import (
+    QUOTE,
+    SPOT,
+    Expiry,
+    Rows,
+    contract_keys,
+    key_puts,
+    key_strikes,
+)
+from common.quant.blackscholes import price
 
 DAY = date(2026, 8, 19)
+_RATE = 0.04
 
 
 def chain(contracts: int) -> tuple[Expiry, Rows, float, int]:
@@ -30,6 +41,41 @@ def chain(contracts: int) -> tuple[Expiry, Rows, float, int]:
         wide["key"] += (np.arange(contracts) // len(rows) * 2 * 7).astype(np.uint32)
         wide.sort(order="key")
     return expiry, wide, model.spot(at), at
+
+
+def whole_chain(contracts: int, expirations: int = 20) -> tuple[dict[Expiry, Rows], float, int]:
+    """Expirations of the next weekdays, 0DTE at noon the first: QUOTE rows, spot [$], time [us].
+
+    Strikes a dollar apart about the spot, a smile, quotes of a cent or more on both sides.
+    """
+    spot, at = 600.37, session_hours(DAY)[0] + 9_000_000_000
+    pairs = contracts // expirations // 2
+    days = np.busday_offset(np.datetime64(DAY, "D"), np.arange(expirations))
+    strikes = np.rint(spot) + np.arange(pairs) - pairs // 2
+    keys = contract_keys(strikes=strikes[:, None], puts=np.array([False, True])).ravel()
+    found = {}
+    for number, day in enumerate(days.tolist()):
+        expiry = Expiry(day)
+        rows = np.zeros(keys.size, QUOTE)
+        years = years_left(times=at, expiry=expiry)
+        ratio = np.log(key_strikes(keys) / spot)
+        values = price(
+            forwards=spot * np.exp(_RATE * years),
+            strikes=key_strikes(keys),
+            years=years,
+            sigmas=0.14 - 0.3 * ratio + 2.0 * ratio * ratio,
+            discounts=np.exp(-_RATE * years),
+            puts=key_puts(keys),
+        )
+        rows["key"], rows["time"], rows["spot"] = keys, at, spot
+        rows["seq"] = np.arange(keys.size) + number * keys.size
+        rows["bid"] = np.maximum(np.floor(values * 99.0) / 100.0, 0.0)
+        rows["ask"] = rows["bid"] + 0.01 + np.floor(values) / 100.0
+        lean = np.where((ratio > 0.0) != key_puts(keys), 4000, 0)  # calls above, puts below
+        rows["open_interest"] = 100 + (keys // 1000 * 7919 + number) % 1000 + lean
+        rows["volume"], rows["last"] = rows["open_interest"] // 3, np.nan
+        found[expiry] = rows
+    return found, spot, at
 
 
 def batches(quotes: int, size: int) -> list[Batch]:

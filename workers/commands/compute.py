@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from common.board import ShardState
     from common.feeds.snapshot import FileSnapshot
     from common.levels import Levels
     from common.models import JsonDict
@@ -26,7 +27,8 @@ def compute(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="Chain file, plain or .gz: Cboe JSON (old or new layout) or recorded series CSV.",
+            help="Chain file, plain or .gz: Cboe JSON (old or new layout), Cboe quotedata CSV in "
+            "any language, TD Ameritrade or Schwab JSON, recorded series CSV.",
         ),
     ],
     *,
@@ -83,22 +85,22 @@ def levels_of(
 ) -> Levels:
     """Solve every expiration of a snapshot and evaluate it at its own spot and time.
 
+    Where the price of the underlying is of another time than the quotes, the quotes are solved
+    at the price that they imply themselves, and only the levels are at the file's price.
+
     :raises InputError: when ``source`` is ``vendor`` and the file holds no Greeks.
     """
-    from common.board import ShardState  # noqa: PLC0415
-    from common.chain import solve  # noqa: PLC0415
     from common.errors import InputError  # noqa: PLC0415
     from common.levels import evaluate  # noqa: PLC0415
+    from common.parity_spot import parity_spot  # noqa: PLC0415
 
     if source == "vendor" and not snapshot.vendor:
         raise InputError("the file holds no iv, delta and gamma for --greeks vendor")
-    shards = []
-    for number, expiry in enumerate(snapshot.expiries):
-        rows = snapshot.expiry_index == number
-        quotes = snapshot.quotes[rows]
-        solution = solve(quotes=quotes, expiry=expiry, parameters=parameters)
-        vendor = {name: column[rows] for name, column in snapshot.vendor.items()}
-        shards.append(ShardState(expiry, quotes, solution, vendor))
+    shards = _solved(snapshot, snapshot.spot, parameters)
+    if _spot_is_apart(snapshot, parameters):
+        implied = parity_spot(shards=shards, parameters=parameters)
+        if implied > 0.0:
+            shards = _solved(snapshot, implied, parameters)
     return evaluate(
         symbol=snapshot.symbol,
         shards=shards,
@@ -111,11 +113,44 @@ def levels_of(
     )
 
 
+def _solved(snapshot: FileSnapshot, spot: float, parameters: QuantParameters) -> list[ShardState]:
+    """Every expiration, solved with the underlying at ``spot`` when the quotes were taken."""
+    from common.board import ShardState  # noqa: PLC0415
+    from common.chain import solve  # noqa: PLC0415
+
+    shards = []
+    for number, expiry in enumerate(snapshot.expiries):
+        rows = snapshot.expiry_index == number
+        quotes = snapshot.quotes[rows]
+        quotes["spot"] = spot
+        solution = solve(quotes=quotes, expiry=expiry, parameters=parameters)
+        vendor = {name: column[rows] for name, column in snapshot.vendor.items()}
+        shards.append(ShardState(expiry, quotes, solution, vendor))
+    return shards
+
+
+def _spot_is_apart(snapshot: FileSnapshot, parameters: QuantParameters) -> bool:
+    """Whether the quotes would be stale against the price of the underlying, or it to them."""
+    from common.clock import SECOND  # noqa: PLC0415
+
+    if snapshot.spot_at is None:
+        return False
+    return abs(snapshot.spot_at - snapshot.as_of) > parameters.max_quote_age_seconds * SECOND
+
+
 def document_of(levels: Levels, snapshot: FileSnapshot, *, contracts: bool) -> JsonDict:
-    """The JSON of the command: that of levels, and what the file had too many, if anything."""
+    """The JSON of the command: that of levels, and what is odd about the file, if anything.
+
+    ``left_out`` contracts are adjusted, foreign or repeated; ``spot_at`` is the time of the
+    spot where it is not that of the quotes, which is ``as_of``.
+    """
+    from common.clock import iso_ms  # noqa: PLC0415
+
     document = levels.to_json(contracts=contracts)
     if snapshot.left_out:
         document["left_out"] = snapshot.left_out
+    if snapshot.spot_at is not None:
+        document["spot_at"] = iso_ms(snapshot.spot_at)
     return document
 
 
@@ -146,6 +181,8 @@ def _print_summary(levels: Levels, snapshot: FileSnapshot) -> None:
         f"[bold]{levels.symbol}[/bold]  spot {_money(document['spot'])}  {document['as_of']}  "
         f"dealer sign [italic]{levels.sign}[/italic] (modelled), {levels.source} Greeks"
     )
+    if "spot_at" in document:
+        console.print(f"spot of {document['spot_at']}, quotes of {document['as_of']}")
     console.print(_levels_table(document["levels"]))
     console.print(_strikes_table(document["strikes"]))
     quality = document["quality"]

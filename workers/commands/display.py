@@ -118,7 +118,7 @@ class LevelsDisplay:
         self._latest: dict[str, JsonDict] = {}
         self._said: dict[str, tuple[Any, ...]] = {}
         self._symbols = symbols
-        self._note = ""
+        self._note = self._lasting = ""
         self._live = Live(console=console, refresh_per_second=2) if sys.stdout.isatty() else None
 
     def __enter__(self) -> Self:
@@ -137,6 +137,11 @@ class LevelsDisplay:
         for symbol in self._symbols:
             if symbol in self._latest:
                 console.print(level_line(self._latest[symbol]))
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether there has been any level yet."""
+        return bool(self._latest)
 
     def show(self, symbol: str, latest: JsonDict | None) -> None:
         """Show the latest level of a symbol; None when there is no fresh one."""
@@ -174,11 +179,17 @@ class LevelsDisplay:
         else:
             console.print(text)
 
+    def warn(self, text: str) -> None:
+        """Say something that stays true."""
+        if text != self._lasting:
+            self._lasting = text
+            self.note(text)
+
     def _draw(self) -> None:
         grid = Table.grid(padding=(1, 0))
         for latest in self._latest.values():
             grid.add_row(panel(latest, self._tick_seconds))
-        if self._note:
-            grid.add_row(Text(self._note, style="red"))
+        for text in dict.fromkeys(filter(None, (self._lasting, self._note))):
+            grid.add_row(Text(text, style="red"))
         if self._live:
             self._live.update(grid)

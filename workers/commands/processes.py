@@ -23,12 +23,12 @@ from common.bus.streams import Streams
 from common.clock import SECOND, wall_us
 from common.db.connection import connect as connect_database
 from common.db.store import Store
-from common.errors import ServiceError, UsageError
-from common.feeds.base import Feed
+from common.errors import ServiceError
 from common.servers import postgres_server, redis_server
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
+from workers.commands.feeds import make_feeds
 from workers.context import Context, software
 
 _WATCHER_PATIENCE = 20.0
@@ -47,6 +47,7 @@ def _begin() -> Context:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     _runtime(context)
     return context
 
@@ -68,7 +69,7 @@ def _wait_for_a_level(context: Context) -> None:
         time.sleep(0.25)
 
 
-def _idle(reason: str) -> None:
+def idle(reason: str) -> None:
     """Say why there is nothing to do and stay: a Procfile ends when one of its programs does."""
     typer.echo(reason)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
@@ -79,7 +80,7 @@ def serve_redis() -> None:
     """The embedded Redis (Valkey): anyone on this machine may read, only you may write."""
     context = Context.load()
     if context.settings.redis_url is not None:
-        _idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
+        idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
         return
     redis_server.run(context.instance, _runtime(context))
 
@@ -89,7 +90,7 @@ def serve_postgres() -> None:
     """The embedded PostgreSQL: on a unix socket that only you can reach."""
     context = Context.load()
     if context.settings.database_url is not None:
-        _idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
+        idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
         return
     _runtime(context)
     postgres_server.run(context.instance)
@@ -152,8 +153,8 @@ def worker_ingest() -> None:
     )
     client = context.redis()
     ingestors = [
-        Ingestor(client, symbol, make_feed(context, symbol), pace, request_tick)
-        for symbol in settings.symbols
+        Ingestor(client, symbol, feed, pace, request_tick)
+        for symbol, feed in make_feeds(context).items()
     ]
 
     async def run() -> None:
@@ -179,10 +180,12 @@ def worker_greeks(
     name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
 ) -> None:
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
+    from common.quant import kernels  # noqa: PLC0415
     from workers.greeks import GreeksHandler  # noqa: PLC0415
 
     context = _begin()
     settings = context.settings
+    kernels.load(folder=settings.state_dir / "kernels")
     client = context.redis()
     leases = Leases(
         client,
@@ -213,34 +216,6 @@ def worker_store(
         keep_seconds=settings.keep_seconds,
     )
     _run(Actor(Streams(client), handler, name, _policy(settings)))
-
-
-def make_feed(context: Context, symbol: str) -> Feed:
-    """The configured feed of a symbol.
-
-    :raises UsageError: when it cannot be made from the settings.
-    """
-    settings = context.settings
-    if settings.feed == "recording":
-        from pathlib import Path  # noqa: PLC0415
-
-        from common.feeds.recording import RecordingFeed  # noqa: PLC0415
-
-        if not settings.recording:
-            raise UsageError("feed 'recording' needs a file: --recording FILE or GEX_RECORDING")
-        paths = [Path(part) for part in settings.recording.split(os.pathsep)]
-        return RecordingFeed(paths, symbol=symbol)
-    if settings.feed == "simulator":
-        from common.feeds.model import MarketModelFeed  # noqa: PLC0415
-
-        previous = context.cache().session(symbol)
-        return MarketModelFeed(
-            symbol=symbol,
-            seed=settings.simulator_seed,
-            stale_after_us=round(settings.stale_after_seconds * SECOND),
-            previous=previous,
-        )
-    raise UsageError(f"feed {settings.feed!r} has nothing to ingest")
 
 
 def _policy(settings: Settings) -> Policy:

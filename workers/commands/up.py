@@ -1,200 +1,37 @@
-"""`gex up`, `gex down`, `gex replay`: the whole platform in the foreground.
+"""`gex up`, `gex down`, `gex replay`: starting and ending the whole platform.
 
-Owns starting and ending an instance and telling what happens; must not do a worker's work.
+Owns the commands' options and what is refused before anything is started; a run's life stands
+in workers.commands.run.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import psutil
 import typer
 
-from common.bus import keys
-from common.bus.cache import Cache
-from common.bus.streams import Streams
-from common.db import migrate
 from common.errors import ServiceError, UsageError
-from common.servers.instance import Runtime
-from common.servers.supervisor import Supervisor, end_leftovers
-from common.settings import environment_for, parse_speed
-from workers.commands.display import LevelsDisplay
-from workers.commands.own_servers import check_own_servers
+from common.servers.supervisor import end_leftovers
+from common.settings import parse_speed
+from workers.commands.run import Run
 from workers.context import Context, console
-
-_START_SECONDS = 90.0
-_NEEDED_FREE_BYTES = 200 * 1024 * 1024
-
-
-class _Stopped(Exception):  # noqa: N818  not an error
-    """Raised by SIGINT (Ctrl-C), SIGTERM and SIGHUP, which all end the run in order."""
-
-
-@dataclass(slots=True)
-class Run:
-    """One run of the platform."""
-
-    context: Context
-    exit_at_end: bool
-    seconds: float | None
-    dashboard: bool = True
-    supervisor: Supervisor = field(init=False)
-    began: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.supervisor = Supervisor(self.context.instance)
-
-    def __call__(self) -> int:
-        """Start everything, tell the levels, stop everything; the exit code."""
-        instance = self.context.instance
-        instance.make_folders()
-        _check_room(instance.state_dir)
-        check_own_servers(self.context)
-        with instance.lock():
-            ended = end_leftovers(instance)
-            if ended:
-                console.print(f"ended {ended} processes that a killed start had left running")
-            runtime = instance.decide(dashboard=self.dashboard)
-            _catch_signals()
-            try:
-                self.supervisor.start(self._environment(runtime))
-                self._wait_until_ready()
-                self._tell_where(runtime)
-                return self._follow()
-            except _Stopped:
-                return 0
-            finally:
-                _ignore_signals()
-                console.print("stopping …")
-                self.supervisor.stop()
-                console.print("stopped")
-
-    def _environment(self, runtime: Runtime) -> dict[str, str]:
-        settings = self.context.settings
-        passed = environment_for(
-            settings,
-            symbols=",".join(settings.symbols),
-            feed=settings.feed,
-            recording=settings.recording,
-            speed=settings.speed,
-        )
-        return {
-            **passed,
-            "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
-            "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
-            "GEX_START_DASHBOARD": str(self.dashboard).lower(),
-            "GEX_START_INGEST": str(settings.feed != "none").lower(),
-            "GEX_GREEKS_WORKERS": str(settings.greeks_workers),
-        }
-
-    def _wait_until_ready(self) -> None:
-        self._wait("Redis", self.context.reachable_redis)
-        self._wait("the database", self._schema_is_current)
-
-    def _schema_is_current(self) -> None:
-        with self.context.database("up") as connection:
-            if not migrate.is_current(migrate.status(connection)):
-                raise ServiceError("the schema is not migrated yet")
-
-    def _wait(self, what: str, ready: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        reason = ""
-        with console.status(f"waiting for {what} …"):
-            while time.monotonic() < deadline:
-                self._check_programs()
-                try:
-                    ready()
-                except ServiceError as error:
-                    reason = str(error)
-                else:
-                    return
-                time.sleep(0.2)
-        raise ServiceError(f"{what} did not come up: {reason}")
-
-    def _check_programs(self) -> None:
-        if not self.supervisor.alive:
-            raise ServiceError("supervisord has ended; see logs/supervisord.log")
-        for program in self.supervisor.programs():
-            gone = program.name == "migrate" and program.state == "EXITED" and program.exit_status
-            if program.failed or gone:
-                tail = self.supervisor.log_tail(program.name, 1)
-                folder = self.context.instance.log_dir
-                log = folder / f"{program.name}.log"
-                raise ServiceError(f"{program.name} does not run: {tail} ({log})")
-
-    def _tell_where(self, runtime: Runtime) -> None:
-        instance = self.context.instance
-        settings = self.context.settings
-        if runtime.embedded_redis:
-            example = f"HGETALL {keys.levels(settings.symbols[0])}"
-            console.print(f"redis     redis-cli -p {runtime.redis_port} {example}")
-        else:
-            console.print("redis     yours (GEX_REDIS_URL)")
-        where = instance.database_url() if runtime.embedded_postgres else "yours (GEX_DATABASE_URL)"
-        console.print(f"database  {where}")
-        console.print(f"flower    {instance.flower_url()}")
-        if self.dashboard:
-            console.print(
-                f"[bold green]page      {instance.dashboard_url()}[/]   (with the first level)"
-            )
-        console.print(f"logs      {instance.log_dir}")
-        console.print(f"feed      {settings.feed}  {' '.join(settings.symbols)}   (Ctrl-C stops)")
-
-    def _follow(self) -> int:
-        cache = Cache(self.context.redis())
-        settings = self.context.settings
-        symbols, tick = settings.symbols, settings.tick_seconds
-        deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        checked = 0.0
-        with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
-            while deadline is None or time.monotonic() < deadline:
-                now = time.monotonic()
-                if now - checked >= 1.0:
-                    self._check_programs()
-                    checked = now
-                try:
-                    for symbol in symbols:
-                        display.show(symbol, cache.latest(symbol))
-                    if self.exit_at_end and self._is_finished(cache):
-                        break
-                except ServiceError as error:
-                    display.note(str(error))
-                time.sleep(0.2)
-        return 0
-
-    def _is_finished(self, cache: Cache) -> bool:
-        """Whether the feed is done, the last level of each symbol out, and everything stored."""
-        if any(p.name == "ingest" and p.state != "EXITED" for p in self.supervisor.programs()):
-            return False
-        for symbol in self.context.settings.symbols:
-            session, tick = cache.session(symbol), cache.tick(symbol)
-            if session is None or not session.ended or tick is None:
-                return False
-            if tick.epoch != session.epoch or not tick.final:
-                return False
-        streams = Streams(cache.client)
-        return not any(
-            state.pending or state.lag
-            for stream in streams.registered()
-            for state in streams.groups(stream)
-        )
 
 
 def up(
     symbols: Annotated[str | None, typer.Option(help="Underlyings, e.g. SPY,QQQ.")] = None,
     feed: Annotated[
-        str | None, typer.Option(help="simulator, recording, or none (servers and levels only).")
+        str | None,
+        typer.Option(
+            help="simulator, tradestation, cboe (no account, 15 minutes old), recording, or none "
+            "(servers only)."
+        ),
     ] = None,
     recording: Annotated[
-        Path | None, typer.Option(help="A recorded day (CSV, .gz too) for --feed recording.")
+        Path | None, typer.Option(help="A recorded day (CSV, or a file of `gex record`).")
     ] = None,
     speed: Annotated[
         str | None, typer.Option(help="Speed of a recording: max, or a multiple of real time.")
@@ -209,7 +46,7 @@ def up(
 ) -> None:
     """Start the whole platform here: servers, feed, workers, levels. Ctrl-C stops it all.
 
-    Without options a seeded market model feeds it, with a session that is open now. Servers
+    Without options a simulator of TradeStation feeds it, with a session that is open now. Servers
     that GEX_REDIS_URL or GEX_DATABASE_URL name are used instead of the embedded ones.
 
     Example: gex up --feed recording --recording spy_0dte_2026-08-19.csv.gz --exit-at-end
@@ -283,7 +120,7 @@ def _check_feed(context: Context) -> None:
         raise UsageError(str(error)) from error
     if settings.feed != "recording":
         return
-    from common.feeds.recording import RecordingFeed  # noqa: PLC0415  numpy, only when needed
+    from common.feeds.playback import RecordingFeed  # noqa: PLC0415  numpy, only when needed
 
     if not settings.recording:
         raise UsageError("--feed recording needs --recording FILE")
@@ -291,26 +128,3 @@ def _check_feed(context: Context) -> None:
         raise UsageError("a recording holds one symbol; give --symbols one")
     paths = [Path(part) for part in settings.recording.split(os.pathsep)]
     RecordingFeed(paths, symbol=settings.symbols[0]).check()
-
-
-def _check_room(folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < _NEEDED_FREE_BYTES:
-        raise UsageError(
-            f"only {free // 1024 // 1024} MB are free where {folder} is; the servers need 200 MB"
-        )
-
-
-def _catch_signals() -> None:
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise _Stopped
-
-    # SIGINT too: it may have been ignored by whoever started this in the background
-    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(name, stop)
-
-
-def _ignore_signals() -> None:
-    """Stopping is under way: a second Ctrl-C must not cut it short."""
-    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)

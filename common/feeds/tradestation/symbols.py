@@ -9,11 +9,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from common.feeds.roots import AM_ROOTS, PM_ROOTS, expiry_of, underlying_of
+from common.feeds.roots import AM_ROOTS, INDEXES, PM_ROOTS, expiry_of, underlying_of
 from common.models import Expiry, Right
 
-INDEXES = frozenset({*AM_ROOTS.values(), *PM_ROOTS.values()})
-"""Plain roots whose quotes are those of an index: ``$SPX.X``."""
 _OPTION = re.compile(r"([A-Z0-9.$]+) (\d{6})([CP])(\d*\.?\d+)")
 
 

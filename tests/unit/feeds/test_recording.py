@@ -11,7 +11,8 @@ import pytest
 
 from common.clock import SECOND, iso_ms
 from common.errors import InputError
-from common.feeds.recording import RecordingFeed, looks_recorded, read_recording
+from common.feeds.playback import RecordingFeed
+from common.feeds.recording import looks_recorded, read_recording
 from common.feeds.source import read_source
 from common.models import QuoteUpdate, SnapshotEnd, SpotUpdate
 

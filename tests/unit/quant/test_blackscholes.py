@@ -6,10 +6,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from common.quant.blackscholes import greeks, log_moneyness, normalised_value, price
+from common.quant.blackscholes import GREEKS, greeks, log_moneyness, price
+from common.quant.plain.value import normalised_value
 
 YEAR = 365.0 * 86400.0
-GREEKS = "delta gamma theta vega rho vanna charm vomma speed zomma color".split()
 
 
 def exact_price(S, K, T, s, *, r, q, put):

@@ -69,6 +69,7 @@ class FakeSession:
     frames_: Frames
     session: Session = field(default_factory=lambda: make_session(epoch=0))
     before: Callable[[int], None] = lambda number: None
+    counters: dict[str, int] = field(default_factory=dict)
     at_end: Callable[[], None] | None = None
     """Called when all frames were given; the source then stays silent until it is left."""
 
@@ -315,10 +316,26 @@ def test_a_replay_asks_at_every_snapshot_and_every_instant_of_the_grid(stage: St
 
 def test_an_instant_of_the_grid_on_a_frame_includes_that_frame(stage: Stage) -> None:
     """Frames that are no snapshots: the level of the instant comes when it has passed."""
-    stage.play(recorded(frame(10), frame(60, 641.0), frame(130)))
-    assert [at for at, _, _ in stage.asked] == [60, 120, 130]
-    first = stage.there.xrange(keys.level_stream("SPY"), count=1)[0][1]
-    assert b'"contracts":2' in first[b"json"]
+    stage.play(recorded(frame(10, end=True), frame(60, 641.0), frame(130)))
+    assert [at for at, _, _ in stage.asked] == [10, 60, 120, 130]
+    second = stage.there.xrange(keys.level_stream("SPY"), count=2)[1][1]
+    assert b'"contracts":2' in second[b"json"]
+
+
+def test_there_is_no_level_before_the_first_whole_chain(stage: Stage) -> None:
+    stage.play(recorded(frame(10), frame(70, 641.0, end=True), frame(130)))
+    assert [at for at, _, _ in stage.asked] == [70, 120, 130]
+
+
+def test_what_happens_at_the_source_is_counted(stage: Stage) -> None:
+    counters = {"rows": 3, "reconnects": 1}
+
+    def more(number: int) -> None:
+        counters["rows"] += number
+
+    stage.play(FakeSession([frame(0, end=True), frame(1)], counters=counters, before=more))
+    found = stage.cache.counters("SPY")
+    assert (found["feed_rows"], found["feed_reconnects"]) == (4, 1)
 
 
 def test_no_level_is_asked_for_before_every_shard_has_passed_the_mark(stage: Stage) -> None:

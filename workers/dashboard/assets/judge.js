@@ -59,6 +59,8 @@
     const { answer, level } = view;
     const session = answer && answer.session;
     const runs = session && !session.replay && !session.ended;
-    return runs ? now + session.market_offset_us / 1000 : format.instant(level.latest.as_of);
+    if (!runs) return format.instant(level.latest.as_of);
+    const { wall_us: wall, market_us: market, rate } = session.clock;
+    return market / 1000 + (now - wall / 1000) * rate;
   };
 })();

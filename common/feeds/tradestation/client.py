@@ -1,0 +1,198 @@
+"""The HTTP side of the API: one request at a time, or one stream for as long as it lasts.
+
+Owns requests, their errors, and reconnecting; must not know what a line means beyond what the
+connection itself has to obey.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from typing import NoReturn
+
+import httpx
+import msgspec
+
+from common.errors import CredentialsError, FeedError, UsageError
+from common.feeds.backoff import Backoff
+from common.feeds.schedule import Sleep
+from common.feeds.tradestation.auth import TokenSource
+from common.feeds.tradestation.messages import ApiError
+from common.feeds.tradestation.simulated import CLOCK_HEADER, Announcement
+
+log = logging.getLogger(__name__)
+SILENCE_SECONDS = 20.0
+"""A stream without a byte for this long is dead: heartbeats come every 5 s [s]."""
+CONNECT_SECONDS = 10.0
+QUOTA_PAUSE = 60.0
+"""Wait after a refused quota without a reset time [s]."""
+OPENING_AT_ONCE = 3
+_TRIES = 5
+
+
+class UnavailableError(FeedError):
+    """Raised when the host cannot serve now; asking again later may help."""
+
+    def __init__(self, text: str, *, pause: float | None = None) -> None:
+        super().__init__(text)
+        self.pause = pause
+        """What the host asks to wait [s], if it does."""
+
+
+class TradeStationClient:
+    """Requests of one login against one host."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        tokens: TokenSource,
+        *,
+        url: str,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """Take over the connection pool; nothing is asked before the first call.
+
+        :param url: base of the API, e.g. ``https://api.tradestation.com/v3``.
+        """
+        self._http, self._tokens, self._sleep = http, tokens, sleep
+        self.url = url.rstrip("/")
+        self.announcement: Announcement | None = None
+        """What a simulator has said last; None with the real host."""
+        self.counters: Counter[str] = Counter()
+        self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
+
+    @property
+    def may_be_simulated(self) -> bool:
+        """Whether a simulator's clock would be honoured: the real host speaks HTTPS alone."""
+        return self.url.startswith("http://")
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        """The body of one reply, tried again while the host cannot serve.
+
+        :param path: below the base, percent-encoded.
+        :raises CredentialsError: when the login or its rights do not suffice.
+        :raises UsageError: when the host refuses the request as such.
+        :raises FeedError: when the host could not serve it after several tries.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                return await self._get_once(path, params)
+            except UnavailableError as error:
+                if backoff.attempt + 1 >= _TRIES:
+                    raise
+                pause = backoff.next() if error.pause is None else error.pause
+                log.warning("%s; again in %.1f s", error, pause)
+                await self._sleep(pause)
+
+    async def _get_once(self, path: str, params: Mapping[str, str] | None) -> bytes:
+        token = await self._tokens.access()
+        for renewed in (False, True):
+            try:
+                reply = await self._http.get(
+                    self.url + path, params=params, headers=_headers(token)
+                )
+            except httpx.HTTPError as error:
+                raise UnavailableError(f"{path}: {type(error).__name__}") from error
+            self._listen(reply)
+            if reply.status_code == 401 and not renewed:
+                token = await self._tokens.after(token)
+                continue
+            if reply.status_code != 200:
+                refuse(path, reply.status_code, reply.headers, reply.content)
+            return reply.content
+        raise CredentialsError(f"{path}: 401 although the token is new")
+
+    async def probe(self) -> None:
+        """Let a simulator say what time its market has; the real host is not asked.
+
+        :raises FeedError: when it is out of reach.
+        """
+        if self.may_be_simulated:
+            await self.get("/marketdata/options/spreadtypes")
+
+    async def stream(
+        self, path: str, params: Mapping[str, str] | None = None
+    ) -> AsyncIterator[bytes]:
+        """The chunks of one stream, until the host ends it.
+
+        :raises CredentialsError: when the login or its rights do not suffice.
+        :raises UsageError: when the host refuses the request as such.
+        :raises UnavailableError: when it cannot be opened, breaks, or is silent too long.
+        """
+        reply = await self._open(path, params)
+        try:
+            async for chunk in reply.aiter_raw():
+                yield chunk
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"{path}: {type(error).__name__}") from error
+        finally:
+            await reply.aclose()
+
+    async def _open(self, path: str, params: Mapping[str, str] | None) -> httpx.Response:
+        """A stream whose head was fine; a few are opened at a time, the rest wait."""
+        async with self._opening:
+            token = await self._tokens.access()
+            for renewed in (False, True):
+                self.counters["connects"] += 1
+                request = self._http.build_request(
+                    "GET", self.url + path, params=params, headers=_headers(token)
+                )
+                try:
+                    reply = await self._http.send(request, stream=True)
+                    self._listen(reply)
+                    if reply.status_code == 200:
+                        return reply
+                    body = await reply.aread()  # which also closes it
+                except httpx.HTTPError as error:
+                    raise UnavailableError(f"{path}: {type(error).__name__}") from error
+                if reply.status_code != 401 or renewed:
+                    refuse(path, reply.status_code, reply.headers, body)
+                token = await self._tokens.after(token)
+        raise CredentialsError(f"{path}: 401 although the token is new")
+
+    def _listen(self, reply: httpx.Response) -> None:
+        """A simulator's clock, which is honoured over plain HTTP alone."""
+        if self.may_be_simulated:
+            said = Announcement.parse(reply.headers.get(CLOCK_HEADER))
+            self.announcement = said or self.announcement
+
+
+def refuse(path: str, status: int, headers: httpx.Headers, body: bytes) -> NoReturn:
+    """Raise what a reply other than 200 means.
+
+    :raises UnavailableError: for quotas and faults of the host. :raises CredentialsError: for
+        missing rights. :raises UsageError: for everything that asking again will not mend.
+    """
+    said = _said(body)
+    text = f"{path}: {status} {said}".strip()
+    if status == 429 or (status == 403 and "quota" in said.lower()):
+        raise UnavailableError(text, pause=_reset_seconds(headers))
+    if status in (401, 403):
+        raise CredentialsError(f"{text}; check the scopes of the login (MarketData, OptionSpreads)")
+    if status >= 500 and status != 501:
+        raise UnavailableError(text)
+    raise UsageError(text)
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+
+
+def _reset_seconds(headers: httpx.Headers) -> float:
+    try:
+        return min(max(float(headers.get("X-RateLimit-Reset", QUOTA_PAUSE)), 0.5), 600.0)
+    except ValueError:
+        return QUOTA_PAUSE
+
+
+def _said(body: bytes) -> str:
+    """The reason in a body of any kind, one short line."""
+    try:
+        error = msgspec.json.decode(body, type=ApiError)
+        text = " ".join(part for part in (error.Error, error.Message) if part)
+    except msgspec.MsgspecError:
+        text = body.decode(errors="replace")
+    return " ".join(text.split())[:200]

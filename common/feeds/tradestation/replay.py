@@ -1,0 +1,85 @@
+"""Recorded frames of TradeStation's streams as a feed.
+
+Owns turning them into the updates that they gave live; must not pace them. The same lines, the
+same merge and the same stamps, so the same updates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from common.clock import SECOND
+from common.feeds.frames import Frame, read_frames
+from common.feeds.tradestation.book import Book
+from common.feeds.tradestation.messages import Malformed, Row, parse
+from common.models import Session, SnapshotEnd, Update
+
+GROUP_US = SECOND
+"""Lines of one second of market time are one frame [us]."""
+
+
+@dataclass(slots=True)
+class ReplayedSession:
+    """One recorded session."""
+
+    path: Path
+    recorded: Session
+    digest: str
+    """Of the file: replays of one file are one history."""
+    counters: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def session(self) -> Session:
+        """The session's record: the recorded one, as a replay."""
+        recorded = self.recorded
+        return msgspec.structs.replace(
+            recorded,
+            key=f"{recorded.symbol}:{recorded.trading_date}:recording:{self.digest[:12]}",
+            feed="recording",
+            replay=True,
+            resume=False,
+            source=str(self.path),
+            epoch=0,
+            ended=False,
+            first_pass=None,
+        )
+
+    async def frames(self) -> AsyncIterator[list[Update]]:
+        """A frame per second of market time; the first pass ends with a ``SnapshotEnd``.
+
+        :raises InputError: when the file turns out to be damaged.
+        """
+        book, seq = Book(self.recorded.symbol), 0
+        group: list[Update] = []
+        second = -1
+        for frame in read_frames(self.path):
+            if frame.time // GROUP_US != second:
+                if group:
+                    yield group
+                group, second = [], frame.time // GROUP_US
+            if frame.is_snapshot_end:
+                yield [*group, SnapshotEnd(frame.time)]
+                group = []
+                continue
+            row = self._row(frame)
+            update = book.apply(row, frame.time, seq) if row else None
+            if update is not None:
+                seq += 1
+                group.append(update)
+        if group:
+            yield group
+        self.counters["refused_rows"] = sum(book.refused.values())
+
+    def _row(self, frame: Frame) -> Row | None:
+        message = parse(frame.line)
+        if isinstance(message, Row):
+            self.counters["rows"] += 1
+            return message
+        if isinstance(message, Malformed):
+            self.counters["malformed_lines"] += 1
+        return None

@@ -1,0 +1,121 @@
+"""What dealers would have to trade: the change of their modelled delta with spot and time.
+
+Owns the scenarios; must not choose contracts. Every contract keeps its IV. A put's delta is its
+call's less exp(-qT), so one position a strike is priced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.board import Board
+from common.models import BoolArray, FloatArray
+from common.quant import kernels
+from common.quant.exposure import MULTIPLIER
+from common.quant.zero_gamma import Book
+
+SPOT_MOVES = (-0.02, -0.01, -0.005, -0.0025, 0.0025, 0.005, 0.01, 0.02)
+"""Moves of the spot looked at, as shares of it."""
+MINUTES = (1, 5, 30)
+"""Times ahead looked at, at the present spot."""
+_YEAR_MINUTES = 365.0 * 1440.0
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Hedging:
+    """Changes of the modelled dealer delta, shares times the present spot [$ of delta].
+
+    Dealers who stay hedged trade the opposite. NaN without a contract that can be priced.
+    """
+
+    by_spot: dict[float, float]
+    """Move of the spot [share of it] → change at once."""
+    by_minutes: dict[int, float]
+    """Minutes from now → change at the present spot."""
+    charm_into_close: float
+    """Change until the front expiration settles, at the present spot: a full re-price."""
+
+
+def hedging(board: Board, book: Book, spot: float, rate: float) -> Hedging:
+    """The scenarios of one chain.
+
+    :param book: the positions of the chain, both rights of a strike in one.
+    :param spot: S [$]. :param rate: r [per year].
+    """
+    alive = board.years[board.used]
+    if book.strikes.size == 0 or not np.isfinite(spot):
+        return Hedging(dict.fromkeys(SPOT_MOVES, NAN), dict.fromkeys(MINUTES, NAN), NAN)
+    chain = _Chain(board, book, rate)
+    present = chain.at(0.0)
+    now = present.shares(spot)
+
+    def later(elapsed: float) -> float:
+        return (chain.at(elapsed).shares(spot) - now) * spot
+
+    return Hedging(
+        by_spot={move: (present.shares(spot * (1.0 + move)) - now) * spot for move in SPOT_MOVES},
+        by_minutes={minutes: later(minutes / _YEAR_MINUTES) for minutes in MINUTES},
+        charm_into_close=later(float(alive.min())),
+    )
+
+
+class _Chain:
+    """The dealers' shares as a function of spot and time."""
+
+    def __init__(self, board: Board, book: Book, rate: float) -> None:
+        self._book, self._rate = book, rate
+        self._carries = np.log(book.bases) / book.years
+        self._calls = np.zeros(book.strikes.shape, dtype=np.bool_)
+        short = board.used & board.puts & np.isfinite(board.sigmas) & np.isfinite(board.bases)
+        starts = np.asarray(board.bounds[:-1])
+        puts = np.where(short, board.signs * board.open_interests, 0.0)
+        held = np.add.reduceat(puts, starts)
+        chosen = np.flatnonzero(held)  # expirations with a put
+        self._puts, self._years = held[chosen], board.years[starts[chosen]]
+        self._put_carries = np.log(board.bases[starts[chosen]]) / self._years
+
+    def at(self, elapsed: float) -> _Instant:
+        """The chain ``elapsed`` years from now."""
+        book, left = self._book, np.maximum(self._years - elapsed, 0.0)
+        years = book.years - elapsed
+        bases = np.exp(self._carries * np.maximum(years, 0.0))
+        lost = np.exp((self._put_carries - self._rate) * left)
+        return _Instant(
+            book=book,
+            years=years,
+            bases=bases,
+            growth=np.exp(-self._rate * np.maximum(years, 0.0)) * bases,
+            calls=self._calls,
+            puts_lose=float(np.sum(self._puts * lost)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Instant:
+    """A chain at one instant; arrays (n,)."""
+
+    book: Book
+    years: FloatArray
+    bases: FloatArray
+    growth: FloatArray
+    """exp(-qT) [1]"""
+    calls: BoolArray
+    puts_lose: float
+    """What the puts' deltas are below those of their calls [contracts]."""
+
+    def shares(self, spot: float) -> float:
+        """Shares that the dealers are long at a spot [shares]."""
+        book, found = self.book, np.empty(self.years.shape)
+        kernels.active().deltas(
+            spot * self.bases,
+            book.strikes,
+            self.years,
+            book.sigmas,
+            self.growth,
+            self.calls,
+            found,
+        )
+        return MULTIPLIER * (float(np.sum(book.positions * found)) - self.puts_lose)

@@ -1,0 +1,19 @@
+"""The domain of the implied volatilities: what every implementation keeps to.
+
+Owns the numbers that decide a status; must not compute anything.
+"""
+
+from __future__ import annotations
+
+LOWEST_TOTAL = 1e-9
+"""Least sigma sqrt(T) that is looked for; 1 % over one second is 1.8e-6."""
+HIGHEST_TOTAL = 20.0
+"""Largest; beyond it a double holds no time value below the bound."""
+MAX_STEPS = 40
+"""Steps of the general branch before it gives up; it takes three or four."""
+NOISE = 4.440892098500626e-16
+"""An in-the-money price's time value below this share of the price is rounding: no bits left."""
+FARTHEST_D1 = 37.5
+"""|d1| from which on a contract adds nothing to the curve: its density is below 1e-305."""
+ROOT_STEPS = 120
+"""Turns of the search for one root; it takes about six."""

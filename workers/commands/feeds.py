@@ -1,0 +1,152 @@
+"""The configured feed, built from the settings.
+
+Owns which feed a setting means and what it is made of; must not run one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from common.errors import UsageError
+from common.feeds.base import Feed
+from common.feeds.frames import Recorder
+from common.feeds.tradestation.tokens import TokenFile
+from common.models import Session
+from workers.context import Context
+
+if TYPE_CHECKING:
+    from common.feeds.tradestation.feed import Tap, TradeStationFeed
+
+SIMULATOR_LOGIN = "simulator"
+"""Client id, secret and refresh token that the simulator takes."""
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def make_feeds(context: Context) -> dict[str, Feed]:
+    """The configured feed of each symbol.
+
+    :raises UsageError: when it cannot be made from the settings.
+    """
+    settings = context.settings
+    if settings.feed == "recording":
+        from common.feeds.playback import RecordingFeed  # noqa: PLC0415  only where it is needed
+
+        if not settings.recording:
+            raise UsageError("feed 'recording' needs a file: --recording FILE or GEX_RECORDING")
+        paths = [Path(part) for part in settings.recording.split(os.pathsep)]
+        return {symbol: RecordingFeed(paths, symbol=symbol) for symbol in settings.symbols}
+    if settings.feed in ("simulator", "tradestation"):
+        folder = settings.record_dir
+        return dict(make_broker_feeds(context, tap=Recorder(folder).open if folder else None))
+    if settings.feed == "cboe":
+        return _cboe_feeds(context)
+    raise UsageError(f"feed {settings.feed!r} has nothing to ingest")
+
+
+def _cboe_feeds(context: Context) -> dict[str, Feed]:
+    from common.feeds.cboe_live import CboeFeed  # noqa: PLC0415
+
+    settings = context.settings
+    http = httpx.AsyncClient(
+        timeout=30.0, trust_env=_uses_proxies(settings.cboe_url), follow_redirects=True
+    )
+    return {
+        symbol: CboeFeed(
+            http,
+            symbol,
+            settings.cboe_url,
+            poll_seconds=settings.cboe_poll_seconds,
+            expirations=settings.expirations,
+        )
+        for symbol in settings.symbols
+    }
+
+
+def make_broker_feeds(
+    context: Context, *, tap: Callable[[Session], Tap] | None = None
+) -> dict[str, TradeStationFeed]:
+    """TradeStation's feed of each symbol, over one login, from the real host or the simulator.
+
+    :param tap: makes what the raw frames of a session are written to.
+    :raises UsageError: when the login is missing from the settings.
+    """
+    from common.feeds.tradestation.auth import TokenSource  # noqa: PLC0415
+    from common.feeds.tradestation.client import (  # noqa: PLC0415
+        CONNECT_SECONDS,
+        SILENCE_SECONDS,
+        TradeStationClient,
+    )
+    from common.feeds.tradestation.feed import TradeStationFeed  # noqa: PLC0415
+    from common.feeds.tradestation.listing import Choice  # noqa: PLC0415
+
+    settings = context.settings
+    api_url, signin_url, client_id, secret, refresh = _login(context)
+    http = httpx.AsyncClient(
+        timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None),
+        limits=httpx.Limits(max_connections=None),
+        trust_env=_uses_proxies(api_url),
+    )
+    tokens = TokenSource(
+        http,
+        token_file(context),
+        url=signin_url,
+        client_id=client_id,
+        client_secret=secret,
+        refresh_token=refresh,
+    )
+    client = TradeStationClient(http, tokens, url=api_url)
+    room = settings.tradestation_streams // len(settings.symbols) - 1
+    if room < 1:
+        raise UsageError(
+            f"{len(settings.symbols)} symbols need two streams each; the broker allows "
+            f"{settings.tradestation_streams} (GEX_TRADESTATION_STREAMS)"
+        )
+    choice = Choice(
+        expirations=settings.expirations,
+        strike_proximity=settings.strike_proximity,
+        chain_streams=room,
+        date_format=settings.tradestation_date_format,
+    )
+    return {
+        symbol: TradeStationFeed(
+            client, symbol, choice, stale_after_seconds=settings.stale_after_seconds, tap=tap
+        )
+        for symbol in settings.symbols
+    }
+
+
+def _uses_proxies(url: str) -> bool:
+    """A proxy of the environment never serves this very machine."""
+    return urlsplit(url).hostname not in _LOOPBACK
+
+
+def token_file(context: Context) -> TokenFile:
+    """Where the tokens of the configured broker are kept."""
+    return TokenFile(context.settings.state_dir / f"{context.settings.feed}.tokens.json")
+
+
+def _login(context: Context) -> tuple[str, str, str, SecretStr | None, SecretStr | None]:
+    """API URL, sign-in URL, client id, secret and refresh token."""
+    settings = context.settings
+    if settings.feed == "simulator":
+        url, login = context.instance.simulator_url(), SecretStr(SIMULATOR_LOGIN)
+        return f"{url}/v3", url, SIMULATOR_LOGIN, login, login
+    if not settings.tradestation_client_id:
+        raise UsageError(
+            "feed 'tradestation' needs GEX_TRADESTATION_CLIENT_ID and _CLIENT_SECRET, in the "
+            "environment or .env, and a login: `gex auth tradestation`"
+        )
+    return (
+        settings.tradestation_api_url,
+        settings.tradestation_signin_url.rstrip("/"),
+        settings.tradestation_client_id,
+        settings.tradestation_client_secret,
+        settings.tradestation_refresh_token,
+    )

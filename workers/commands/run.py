@@ -1,0 +1,220 @@
+"""One run of the platform: everything started, followed and stopped in order.
+
+Owns the life of an instance in the foreground; must not know a command's options.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.bus.streams import Streams
+from common.db import migrate
+from common.errors import ServiceError, UsageError
+from common.servers.instance import Runtime
+from common.servers.supervisor import Supervisor, end_leftovers
+from common.settings import environment_for
+from workers.commands.display import LevelsDisplay
+from workers.commands.own_servers import check_own_servers
+from workers.context import Context, console
+
+_START_SECONDS = 90.0
+_NEEDED_FREE_BYTES = 200 * 1024 * 1024
+
+
+class _Stopped(Exception):  # noqa: N818  not an error
+    """Raised by SIGINT (Ctrl-C), SIGTERM and SIGHUP, which all end the run in order."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of the platform."""
+
+    context: Context
+    exit_at_end: bool
+    seconds: float | None
+    dashboard: bool = True
+    supervisor: Supervisor = field(init=False)
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.supervisor = Supervisor(self.context.instance)
+
+    def __call__(self) -> int:
+        """Start everything, tell the levels, stop everything; the exit code."""
+        instance = self.context.instance
+        instance.make_folders()
+        _check_room(instance.state_dir)
+        check_own_servers(self.context)
+        with instance.lock():
+            ended = end_leftovers(instance)
+            if ended:
+                console.print(f"ended {ended} processes that a killed start had left running")
+            runtime = instance.decide(dashboard=self.dashboard)
+            _catch_signals()
+            try:
+                self.supervisor.start(self._environment(runtime))
+                self._wait_until_ready()
+                self._tell_where(runtime)
+                return self._follow()
+            except _Stopped:
+                return 0
+            finally:
+                _ignore_signals()
+                console.print("stopping …")
+                self.supervisor.stop()
+                console.print("stopped")
+
+    def _environment(self, runtime: Runtime) -> dict[str, str]:
+        settings = self.context.settings
+        passed = environment_for(
+            settings,
+            symbols=",".join(settings.symbols),
+            feed=settings.feed,
+            recording=settings.recording,
+            speed=settings.speed,
+        )
+        return {
+            **passed,
+            "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
+            "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
+            "GEX_START_SIMULATOR": str(settings.feed == "simulator").lower(),
+            "GEX_START_DASHBOARD": str(self.dashboard).lower(),
+            "GEX_START_INGEST": str(settings.feed != "none").lower(),
+            "GEX_GREEKS_WORKERS": str(settings.greeks_workers),
+        }
+
+    def _wait_until_ready(self) -> None:
+        self._wait("Redis", self.context.reachable_redis)
+        self._wait("the database", self._schema_is_current)
+
+    def _schema_is_current(self) -> None:
+        with self.context.database("up") as connection:
+            if not migrate.is_current(migrate.status(connection)):
+                raise ServiceError("the schema is not migrated yet")
+
+    def _wait(self, what: str, ready: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        reason = ""
+        with console.status(f"waiting for {what} …"):
+            while time.monotonic() < deadline:
+                self._check_programs()
+                try:
+                    ready()
+                except ServiceError as error:
+                    reason = str(error)
+                else:
+                    return
+                time.sleep(0.2)
+        raise ServiceError(f"{what} did not come up: {reason}")
+
+    def _check_programs(self) -> None:
+        if not self.supervisor.alive:
+            raise ServiceError("supervisord has ended; see logs/supervisord.log")
+        for program in self.supervisor.programs():
+            gone = program.name == "migrate" and program.state == "EXITED" and program.exit_status
+            if program.failed or gone:
+                raise ServiceError(self._why(program.name))
+
+    def _refused_feed(self) -> str | None:
+        """Why the ingestor has given up for good, or None: it says so by its exit code."""
+        for program in self.supervisor.programs():
+            refused = program.exit_status == UsageError.exit_code
+            if program.name == "ingest" and program.state == "EXITED" and refused:
+                return self._why(program.name)
+        return None
+
+    def _why(self, name: str) -> str:
+        log = self.context.instance.log_dir / f"{name}.log"
+        return f"{name} does not run: {self.supervisor.log_tail(name, 1)} ({log})"
+
+    def _tell_where(self, runtime: Runtime) -> None:
+        instance = self.context.instance
+        settings = self.context.settings
+        if runtime.embedded_redis:
+            example = f"HGETALL {keys.levels(settings.symbols[0])}"
+            console.print(f"redis     redis-cli -p {runtime.redis_port} {example}")
+        else:
+            console.print("redis     yours (GEX_REDIS_URL)")
+        where = instance.database_url() if runtime.embedded_postgres else "yours (GEX_DATABASE_URL)"
+        console.print(f"database  {where}")
+        console.print(f"flower    {instance.flower_url()}")
+        if self.dashboard:
+            url = instance.dashboard_url()
+            console.print(f"[bold green]page      {url}[/]   (with the first level)")
+        console.print(f"logs      {instance.log_dir}")
+        console.print(f"feed      {settings.feed}  {' '.join(settings.symbols)}   (Ctrl-C stops)")
+
+    def _follow(self) -> int:
+        cache = Cache(self.context.redis())
+        settings = self.context.settings
+        symbols, tick = settings.symbols, settings.tick_seconds
+        deadline = None if self.seconds is None else time.monotonic() + self.seconds
+        checked, refused = 0.0, None
+        with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
+            while deadline is None or time.monotonic() < deadline:
+                now = time.monotonic()
+                if now - checked >= 1.0:
+                    self._check_programs()
+                    refused, checked = self._refused_feed(), now
+                    if refused and not display.has_levels:
+                        raise ServiceError(refused)
+                try:
+                    for symbol in symbols:
+                        display.show(symbol, cache.latest(symbol))
+                    if self.exit_at_end and self._is_finished(cache):
+                        break
+                except ServiceError as error:
+                    display.note(str(error))
+                if refused:  # the last levels stay on show, as stale as they are
+                    display.warn(refused)
+                time.sleep(0.2)
+        return 0
+
+    def _is_finished(self, cache: Cache) -> bool:
+        """Whether the feed is done, the last level of each symbol out, and everything stored."""
+        if any(p.name == "ingest" and p.state != "EXITED" for p in self.supervisor.programs()):
+            return False
+        for symbol in self.context.settings.symbols:
+            session, tick = cache.session(symbol), cache.tick(symbol)
+            if session is None or not session.ended or tick is None:
+                return False
+            if tick.epoch != session.epoch or not tick.final:
+                return False
+        streams = Streams(cache.client)
+        return not any(
+            state.pending or state.lag
+            for stream in streams.registered()
+            for state in streams.groups(stream)
+        )
+
+
+def _check_room(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _NEEDED_FREE_BYTES:
+        raise UsageError(
+            f"only {free // 1024 // 1024} MB are free where {folder} is; the servers need 200 MB"
+        )
+
+
+def _catch_signals() -> None:
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Stopped
+
+    # SIGINT too: it may have been ignored by whoever started this in the background
+    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(name, stop)
+
+
+def _ignore_signals() -> None:
+    """Stopping is under way: a second Ctrl-C must not cut it short."""
+    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)

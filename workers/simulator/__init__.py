@@ -1,0 +1,1 @@
+"""The TradeStation stand-in: a real HTTP server over a market model or a recorded day."""

@@ -1,0 +1,117 @@
+"""The simulator's own endpoints: what it does, what is true, and faults on demand.
+
+Owns their replies; they need no token.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from common.clock import iso_ms
+from common.models import JsonDict
+from workers.simulator.desk import Desk
+from workers.simulator.failures import ApiError
+from workers.simulator.faults import FAULTS
+from workers.simulator.handlers import SiteHandler
+from workers.simulator.site import Site
+
+_COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
+
+
+class StateHandler(SiteHandler):
+    """What the simulator does."""
+
+    route = "/_simulator/state"
+
+    def get(self) -> None:
+        """Answer with market, streams and counters."""
+        self.reply(state(self.site))
+
+
+class TruthHandler(SiteHandler):
+    """What is true of an underlying: what was last said of it."""
+
+    route = "/_simulator/truth"
+
+    def get(self, symbol: str) -> None:
+        """Answer with spot and every contract."""
+        desk = self.site.exchange.desk(symbol.strip().upper())
+        if desk is None:
+            raise ApiError(404, f"{symbol}: no such underlying (plain root: SPY, SPX)")
+        self.reply({**_market(self.site), **truth(desk)})
+
+
+class FaultHandler(SiteHandler):
+    """Faults on demand."""
+
+    route = "/_simulator/fault"
+
+    def post(self, name: str) -> None:
+        """Let one happen."""
+        fault = next((each for each in FAULTS if each.name == name), None)
+        if fault is None:
+            known = ", ".join(each.name for each in FAULTS)
+            raise ApiError(404, f"{name}: no such fault (there are {known})")
+        arguments = {key: self.get_argument(key) for key in self.request.arguments}
+        self.reply(fault.happen(self.site, arguments))
+
+
+def state(site: Site) -> JsonDict:
+    """The state of a site as JSON."""
+    counters, tokens = site.counters.as_json(), site.tokens
+    counters["conflated"] += sum(stream.conflated for stream in site.streams)
+    return {
+        **_market(site),
+        "streams_open": sorted(stream.route for stream in site.streams),
+        **counters,
+        "tokens_issued": tokens.issued,
+        "tokens_refused": tokens.refused,
+    }
+
+
+def truth(desk: Desk) -> JsonDict:
+    """Spot and every contract of a desk, as last said."""
+    contracts = desk.contracts
+    columns: list[list[Any]] = [desk.said[name].tolist() for name in _COLUMNS]
+    rows = zip(
+        contracts.names,
+        desk.listed.tolist(),
+        contracts.expiry_index.tolist(),
+        contracts.strikes.tolist(),
+        contracts.puts.tolist(),
+        *columns,
+        strict=True,
+    )
+    return {
+        "symbol": contracts.symbol,
+        "spot": desk.underlying.last,
+        "contracts": [
+            {
+                "symbol": name,
+                "expiration": contracts.expiries[at].expiration.isoformat(),
+                "strike": strike,
+                "right": "P" if put else "C",
+                **{key: _known(value) for key, value in zip(_COLUMNS, values, strict=True)},
+            }
+            for name, listed, at, strike, put, *values in rows
+            if listed
+        ],
+    }
+
+
+def _known(value: float) -> float | None:
+    """A price or count; None for one that is not known."""
+    return None if math.isnan(value) or value < 0 else value
+
+
+def _market(site: Site) -> JsonDict:
+    exchange = site.exchange
+    return {
+        "source": exchange.running.name,
+        "trading_date": exchange.running.trading_date.isoformat(),
+        "as_of": iso_ms(exchange.at_us),
+        "rate": exchange.running.clock.rate,
+        "closed": exchange.closed,
+        "known_symbols": sorted(exchange.market.symbols),
+    }

@@ -1,0 +1,144 @@
+"""Everything that is said of one underlying on one trading date, to everybody the same.
+
+Owns the said state, the rows rendered from it, and who listens; must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from common.models import BoolArray, FloatArray, Rows
+from workers.simulator.changes import ChainChanges
+from workers.simulator.market import Day, Places, Underlying
+from workers.simulator.rows import GREEK_FIELDS, chain_lines
+from workers.simulator.trades import Trades
+
+
+class Listener(Protocol):
+    """Somebody who follows a desk."""
+
+    def notice(self, desk: Desk, places: Places, *, moved: bool) -> None:
+        """Hear that contracts have changed, and whether the underlying has."""
+
+
+class Desk:
+    """One underlying on one date."""
+
+    def __init__(self, day: Day, at_us: int) -> None:
+        """Open it at an instant [us, market time]: all that can be said then is said."""
+        self.day = day
+        self.contracts = day.contracts
+        self.trades = Trades(day.contracts.size)
+        self.listeners: set[Listener] = set()
+        self._changes = ChainChanges(day.contracts.size)
+        self._lines: dict[bool, list[bytes]] = {
+            greeks: [b""] * day.contracts.size for greeks in (True, False)
+        }
+        self._stale = {greeks: np.ones(day.contracts.size, np.bool_) for greeks in (True, False)}
+        self._windows: dict[bool, list[BoolArray]] = {True: [], False: []}
+        everywhere = np.arange(day.contracts.size)
+        for instant in day.instants(at_us):
+            self.trades.take(day.board(instant).rows, everywhere)
+        self.at_us = at_us
+        self.underlying: Underlying = day.board(at_us).underlying
+        """As last said."""
+        self.step(at_us, everything=True)
+
+    @property
+    def said(self) -> Rows:
+        """What was last said of each contract, layout QUOTE."""
+        return self._changes.said
+
+    @property
+    def listed(self) -> BoolArray:
+        """True for the contracts of which something has been said."""
+        return self._changes.listed
+
+    def step(self, at_us: int, *, everything: bool = False) -> None:
+        """Say what has changed at an instant.
+
+        :param everything: leave no difference unsaid.
+        """
+        self.at_us = at_us
+        board = self.day.board(at_us)
+        places = self._changes.since_last(board.rows, everything=everything)
+        moved = board.underlying.last != self.underlying.last or (
+            everything and board.underlying != self.underlying
+        )
+        if moved:
+            self.underlying = board.underlying
+        self.trades.take(self.said[places], places)
+        for stale in self._stale.values():
+            stale[places] = True
+        for listener in self.listeners:
+            listener.notice(self, places, moved=moved)
+
+    def watch(self, window: BoolArray, *, greeks: bool) -> None:
+        """Expect rows of these contracts to be asked for at every step."""
+        self._windows[greeks].append(window)
+
+    def unwatch(self, window: BoolArray, *, greeks: bool) -> None:
+        """Expect it no longer."""
+        windows = self._windows[greeks]
+        windows[:] = [each for each in windows if each is not window]
+
+    def lines(self, places: Places, *, greeks: bool) -> list[bytes]:
+        """Chain rows of some contracts, as last said.
+
+        What others will ask for is rendered along: one pass over many rows costs little more
+        than one over a few.
+        """
+        lines, stale = self._lines[greeks], self._stale[greeks]
+        if stale[places].any():
+            wanted = np.zeros_like(stale)
+            wanted[places] = True
+            for window in self._windows[greeks]:
+                wanted |= window
+            missing = np.flatnonzero(wanted & stale & self.listed)
+            fields = self._columns(missing, greeks=greeks)
+            tails = self.contracts.tails
+            rendered = chain_lines(fields, [tails[place] for place in missing.tolist()])
+            for place, line in zip(missing.tolist(), rendered, strict=True):
+                lines[place] = line
+            stale[missing] = False
+        return [lines[place] for place in places.tolist()]
+
+    def _columns(self, places: Places, *, greeks: bool) -> dict[str, FloatArray]:
+        """Every field of a chain row."""
+        rows, day = self.said[places], self.day
+        bids, asks, lasts = rows["bid"], rows["ask"], rows["last"]
+        mids, befores = 0.5 * (bids + asks), day.previous_closes[places]
+        strikes, puts = self.contracts.strikes[places], self.contracts.puts[places]
+        spot = self.underlying.last
+        intrinsics = np.maximum(np.where(puts, strikes - spot, spot - strikes), 0.0)
+        columns = day.analytics(self.at_us, places, mids)
+        if not greeks:
+            columns = {name: at for name, at in columns.items() if name not in GREEK_FIELDS}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {
+                **columns,
+                "IntrinsicValue": intrinsics,
+                "ExtrinsicValue": mids - intrinsics,
+                "Ask": asks,
+                "Bid": bids,
+                "Mid": mids,
+                "Close": lasts,
+                "High": self.trades.highs[places],
+                "Last": lasts,
+                "Low": self.trades.lows[places],
+                "NetChange": lasts - befores,
+                "NetChangePct": np.where(befores > 0.0, (lasts - befores) / befores, np.nan),
+                "Open": self.trades.opens[places],
+                "PreviousClose": befores,
+                "DailyOpenInterest": _counts(rows["open_interest"]),
+                "AskSize": _counts(rows["ask_size"]),
+                "BidSize": _counts(rows["bid_size"]),
+                "Volume": _counts(rows["volume"]),
+            }
+
+
+def _counts(values: FloatArray) -> FloatArray:
+    """Counts with NaN for the unknown, which is negative."""
+    return np.where(values < 0, np.nan, values)

@@ -1,0 +1,105 @@
+"""TradeStation's chain rows as bytes, many at once.
+
+Owns the fields of a row, their JSON types and their order; must not compute what is in them.
+Prices and Greeks are strings, sizes, volume and open interest integers; a field without a
+value is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from common.models import FloatArray
+
+GREEK_FIELDS = (
+    "Delta",
+    "Theta",
+    "Gamma",
+    "Rho",
+    "Vega",
+    "ImpliedVolatility",
+    "ProbabilityITM",
+    "ProbabilityOTM",
+    "ProbabilityBE",
+    "ProbabilityITM_IV",
+    "ProbabilityOTM_IV",
+    "ProbabilityBE_IV",
+    "TheoreticalValue_IV",
+    "StandardDeviation",
+)
+"""What ``enableGreeks=false`` leaves out."""
+WHOLE_FIELDS = ("DailyOpenInterest", "AskSize", "BidSize", "Volume")
+PRICE_FIELDS = (
+    "IntrinsicValue",
+    "ExtrinsicValue",
+    "TheoreticalValue",
+    "Ask",
+    "Bid",
+    "Mid",
+    "Close",
+    "High",
+    "Last",
+    "Low",
+    "NetChange",
+    "NetChangePct",
+    "Open",
+    "PreviousClose",
+)
+FIELDS = (*GREEK_FIELDS, *PRICE_FIELDS, *WHOLE_FIELDS)
+"""Every field but those of the contract itself, in the order of a row."""
+_DECIMALS = 4
+
+
+def chain_lines(columns: Mapping[str, FloatArray], tails: Sequence[bytes]) -> list[bytes]:
+    """One row a contract, each a line of JSON with its newline.
+
+    :param columns: names of :data:`FIELDS` → values, shape (n,), NaN where there is none;
+        they are rounded to four decimals.
+    :param tails: the rest of each row; see ``Contracts.tails``.
+    """
+    if not tails:
+        return []
+    names = [name for name in FIELDS if name in columns]
+    table = _rounded([columns[name] for name in names])
+    present = np.isfinite(table)
+    # Rows that lack the same fields share a template.
+    patterns = (np.int64(1) << np.arange(len(names))) @ present
+    lines = [b""] * len(tails)
+    for pattern in np.unique(patterns).tolist():
+        rows = np.flatnonzero(patterns == pattern)
+        kept = np.flatnonzero(pattern >> np.arange(len(names)) & 1)
+        template = _template(tuple(names[at] for at in kept.tolist()))
+        values = _texts(table[kept][:, rows]) if kept.size else [[]] * rows.size
+        for row, texts in zip(rows.tolist(), values, strict=True):
+            lines[row] = template % tuple(texts) + tails[row]
+    return lines
+
+
+def number_text(value: float) -> str:
+    """A number as TradeStation writes it in a string: at most four decimals, no zeros behind."""
+    return _texts(_rounded([[value]]))[0][0].decode()
+
+
+def _rounded(values: npt.ArrayLike) -> FloatArray:
+    """The numbers at four decimals; zero has no sign."""
+    rounded = np.asarray(values, np.float64).round(_DECIMALS)
+    rounded += 0.0
+    return rounded
+
+
+def _texts(table: FloatArray) -> list[list[bytes]]:
+    """The numbers of each *column* of a table in their shortest form, ``.0`` left out."""
+    text = orjson.dumps(np.ascontiguousarray(table.T), option=orjson.OPT_SERIALIZE_NUMPY)
+    text = text.replace(b".0,", b",").replace(b".0]", b"]")
+    return [row.split(b",") for row in text[2:-2].split(b"],[")]
+
+
+@lru_cache(maxsize=1024)
+def _template(names: tuple[str, ...]) -> bytes:
+    parts = [f'"{name}":%b' if name in WHOLE_FIELDS else f'"{name}":"%b"' for name in names]
+    return ("{" + "".join(f"{part}," for part in parts)).encode()

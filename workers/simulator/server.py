@@ -1,0 +1,101 @@
+"""The simulator's HTTP server: routes, the market's motion beside them, and an orderly end.
+
+Owns that; must not answer a request itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from common.errors import UsageError
+from workers.simulator import handlers
+from workers.simulator.admin import FaultHandler, StateHandler, TruthHandler
+from workers.simulator.site import Site
+from workers.simulator.stream_handlers import (
+    ChainStreamHandler,
+    OptionQuoteStreamHandler,
+    QuoteStreamHandler,
+)
+
+_FAREWELL_SECONDS = 2.0
+"""How long streams may take to read their end."""
+
+
+def application(site: Site) -> Application:
+    """Every path of the simulator."""
+    api = "/v3/marketdata"
+    return Application(
+        [
+            ("/oauth/token", handlers.TokenHandler),
+            (f"{api}/quotes/(.+)", handlers.QuotesHandler),
+            (f"{api}/options/expirations/([^/]+)", handlers.ExpirationsHandler),
+            (f"{api}/options/strikes/([^/]+)", handlers.StrikesHandler),
+            (f"{api}/options/spreadtypes", handlers.SpreadTypesHandler),
+            (f"{api}/symbols/(.+)", handlers.SymbolsHandler),
+            (f"{api}/stream/quotes/(.+)", QuoteStreamHandler),
+            (f"{api}/stream/options/chains/([^/]+)", ChainStreamHandler),
+            (f"{api}/stream/options/quotes", OptionQuoteStreamHandler),
+            ("/_simulator/state", StateHandler),
+            ("/_simulator/truth/([^/]+)", TruthHandler),
+            ("/_simulator/([a-z_]+)", FaultHandler),
+        ],
+        default_handler_class=handlers.NowhereHandler,
+        log_function=lambda _: None,  # requests are counted
+        site=site,
+    )
+
+
+class Server:
+    """A site on a port."""
+
+    def __init__(self, site: Site, host: str, port: int) -> None:
+        """Take the port; 0 takes a free one.
+
+        :raises UsageError: when it cannot be had.
+        """
+        self._site = site
+        self._http = HTTPServer(application(site))
+        try:
+            self._sockets = bind_sockets(port, host)
+        except OSError as error:
+            raise UsageError(
+                f"{host}:{port} cannot be listened on: {error.strerror or error}"
+            ) from error
+        self.port: int = self._sockets[0].getsockname()[1]
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; then every stream ends with ``GoAway``."""
+        logging.getLogger("tornado.access").disabled = True
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stopped.set)
+        site = self._site
+        site.exchange.on_roll = site.send_all_away
+        self._http.add_sockets(self._sockets)
+        market = asyncio.create_task(site.exchange.run())
+        waiting = asyncio.create_task(stopped.wait())
+        try:
+            await asyncio.wait({market, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if market.done():
+                market.result()  # a failure ends the server; the end of a recording does not
+                await waiting
+        finally:
+            await self._end(market, waiting)
+
+    async def _end(self, *tasks: asyncio.Task[object]) -> None:
+        self._http.stop()
+        self._site.send_all_away()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        deadline = asyncio.get_running_loop().time() + _FAREWELL_SECONDS
+        while self._site.streams and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        await self._http.close_all_connections()
