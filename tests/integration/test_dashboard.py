@@ -163,6 +163,15 @@ def test_a_symbol_can_be_chosen(page: Page) -> None:
     assert page.evaluate("() => gex.poll.view.level.latest.symbol") == "QQQ"
 
 
+def test_no_number_of_one_symbol_is_shown_under_another(page: Page) -> None:
+    page.context.set_offline(True)
+    page.get_by_label("Symbol").select_option("QQQ")
+    assert text(page, "#spot dd >> nth=0") == "–"
+    assert "SPY" not in page.title()
+    until(page, "() => document.querySelectorAll('#strikes .bars path').length === 0")
+    wait_until(state_is(page, "no connection"), seconds=20, what="no connection")
+
+
 # --- how it is used ----------------------------------------------------------------------------
 
 

@@ -247,7 +247,8 @@ STRIKES = [
 
 def test_bars_of_one_sign_are_stacked(page: Page) -> None:
     profile = {"spot": 700.2, "strikes": STRIKES, "zero_gamma": None, "call_wall": 701}
-    level = {"latest": {"session": "s"}, "profile": profile}
+    latest = {"session": "s", "spot": 700.2, "levels": {"expected_move": 5.0}}
+    level = {"latest": latest, "profile": profile}
     figure = page.evaluate("([level, look]) => gex.figures.strikes(level, look)", [level, LOOK])
     calls, puts, net = figure["data"]
     assert (calls["x"], puts["x"], net["x"]) == ([3, -3], [-1, -1], [2, -4])

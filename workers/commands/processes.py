@@ -33,8 +33,8 @@ from workers.context import Context, software
 
 _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
-_PAGE_PATIENCE = 1.5
-"""How long the page waits for Redis before it says that it is away [s]."""
+_PAGE_PATIENCE = 1.0
+"""How long the page waits for Redis, three times, before it says that it is away [s]."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 

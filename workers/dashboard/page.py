@@ -7,6 +7,7 @@ a chart on the server.
 from __future__ import annotations
 
 import hashlib
+import logging
 import signal
 import socket
 from functools import cache
@@ -109,6 +110,7 @@ def serve_page(page: Page, *, host: str, port: int) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise ServiceError(f"the page cannot listen on {host}:{port}: {reason}") from error
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page's files come at once
     server = waitress.create_server(page.server, sockets=[listening], threads=_THREADS, ident=None)
     signal.signal(signal.SIGTERM, _end)
     server.run()

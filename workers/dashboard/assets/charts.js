@@ -10,7 +10,7 @@
   let ready = false; // whether Dash has its graphs
   let look = null;
   let pending = null; // the measurement that runs
-  let day = { version: -1, at: 0 }; // what of the day is drawn, and since when
+  let day = { version: -1, until: 0 }; // what of the day is drawn
 
   const plot = (chart) => document.querySelector(`#${chart} .js-plotly-plot`);
 
@@ -106,12 +106,12 @@
     draw(gex.poll.view, null, true);
   }
 
-  /** Whether the day would look different: it is drawn no more often than a pixel's worth. */
+  /** Whether the day would look different: less than a pixel's worth is not drawn. */
   function dayIsDue() {
-    const { version } = gex.day.state;
-    const now = performance.now();
-    if (version === day.version && now - day.at < gex.day.grain(look.widths.history)) return false;
-    day = { version, at: now };
+    const { version, points } = gex.day.state;
+    const until = points.length ? points.at(-1).time : 0;
+    if (version === day.version && until - day.until < gex.day.grain(look.widths.history)) return false;
+    day = { version, until };
     return true;
   }
 

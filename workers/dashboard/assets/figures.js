@@ -5,7 +5,7 @@
   const gex = (window.gex = window.gex || {});
   const { format, windows } = gex;
   const GAP = 16; // least distance of two labels [px]
-  const SHARES = { half: 0.02, limit: 0.045 }; // of spot: least half width, and how far levels draw it
+  const SHARES = { least: 0.01, most: 0.02, limit: 0.045 }; // of spot: half widths, and how far levels draw them
 
   /** What all charts have in common. */
   function base(look, revision) {
@@ -30,6 +30,12 @@
     fixedrange: look.coarse, ticks: '', tickangle: 0, ticklabeloverflow: 'allow', automargin: false,
     exponentformat: 'B', ...more,
   });
+
+  /** Half of the prices to show [$]: three expected moves, within bounds. */
+  function half({ spot, levels }) {
+    const moves = 3 * (levels.expected_move ?? 0);
+    return Math.min(SHARES.most * spot, Math.max(SHARES.least * spot, moves));
+  }
 
   /** An empty chart that says why it is empty. */
   function nothing(look, text) {
@@ -86,7 +92,7 @@
     const marks = lines(level, look);
     const { spot } = profile;
     const wanted = windows.around(
-      spot, SHARES.half * spot, marks.map(([value]) => value), SHARES.limit * spot,
+      spot, half(level.latest), marks.map(([value]) => value), SHARES.limit * spot,
     );
     const range = windows.range('strikes', 'yaxis', wanted);
     const near = profile.strikes.filter((row) => row.strike >= wanted[0] && row.strike <= wanted[1]);
@@ -160,7 +166,7 @@
     const revision = windows.revision('curve', latest.session);
     const marks = lines(level, look).filter(([, name]) => name === 'spot' || name === 'zero gamma');
     const wanted = windows.around(
-      profile.spot, 1.25 * SHARES.half * profile.spot, marks.map(([value]) => value),
+      profile.spot, 1.25 * half(latest), marks.map(([value]) => value),
       2 * SHARES.limit * profile.spot,
     );
     const range = windows.range('curve', 'xaxis', wanted);

@@ -7,6 +7,7 @@
   const gex = (window.gex = window.gex || {});
   const { format } = gex;
   const QUIET_MS = 2500; // without an answer for this long there is no connection
+  const LULL_MS = 5000; // a recording has lulls of its own
 
   const since = (at, now) => `since ${format.local(at)} (${format.age(now - at)})`;
   const verdict = (name, tone, why, fresh = false) => ({ name, tone, why, fresh });
@@ -14,7 +15,7 @@
   /** Periods after which a level is overdue [ms]. */
   gex.period = (answer) =>
     answer.session && answer.session.replay
-      ? Math.max(answer.period_ms, answer.replay_period_ms)
+      ? Math.max(answer.period_ms, answer.replay_period_ms, LULL_MS)
       : answer.period_ms;
 
   /** The state of a view.

@@ -10,7 +10,9 @@
   const DAY_PATIENCE_MS = 12_000;
   const TICK_MS = 250; // of the ages
 
-  const view = { symbol: null, answer: null, level: null, trouble: null, heard: null };
+  const view = {
+    symbol: null, symbols: [], answer: null, level: null, trouble: null, heard: null,
+  };
   const timers = {};
   let turn = 0; // of the questions: an answer to an older one is not looked at
   let drawn = ''; // what the charts show
@@ -34,7 +36,8 @@
 
   /** Take in an answer of the server. */
   function accept(answer, began) {
-    Object.assign(view, { answer, trouble: null, heard: gex.clock.now() });
+    const { symbols } = answer;
+    Object.assign(view, { answer, symbols, trouble: null, heard: gex.clock.now() });
     if (answer.latest !== null && answer.profile !== null) {
       view.level = { latest: answer.latest, profile: answer.profile };
       gex.day.add(answer.latest);
@@ -95,12 +98,13 @@
 
   /** Show another symbol; its address can be kept. */
   function select(symbol) {
-    Object.assign(view, { symbol, level: null, heard: view.heard });
-    if (view.answer) view.answer = { ...view.answer, latest: null, session: null };
+    Object.assign(view, { symbol, answer: null, level: null });
     const address = new URL(window.location.href);
     address.searchParams.set('symbol', symbol);
     window.history.replaceState(null, '', address);
     gex.day.follow(null);
+    gex.view.level(view); // nothing of the other symbol stays, whatever happens now
+    redraw();
     levels().then(day);
   }
 
@@ -128,7 +132,7 @@
     const first = JSON.parse(place.textContent);
     const [navigation] = performance.getEntriesByType('navigation');
     gex.clock.learn(first.now, Math.max(0, performance.now() - navigation.responseStart));
-    view.symbol = first.symbol;
+    Object.assign(view, { symbol: first.symbol, symbols: first.symbols });
     if (first.error === null) accept(first);
     else {
       view.trouble = first.error;

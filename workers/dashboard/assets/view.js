@@ -119,9 +119,8 @@
   }
 
   function symbols(view) {
-    const { answer } = view;
     const select = byId('symbols');
-    const names = answer ? answer.symbols : [];
+    const names = view.symbols;
     if (select.childElementCount !== names.length) {
       select.replaceChildren(...names.map((name) => new Option(name, name)));
     }
