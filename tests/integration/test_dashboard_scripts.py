@@ -22,7 +22,8 @@ LATEST = {
     "newest_quote_at": "2026-08-19T15:59:44.000Z",
     "as_of": "2026-08-19T15:59:59.000Z",
 }
-SESSION = {"replay": False, "ended": False, "market_offset_us": 0}
+CLOCK = {"wall_us": NOW * 1000, "market_us": NOW * 1000, "rate": 1.0}
+SESSION = {"replay": False, "ended": False, "clock": CLOCK}
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,9 @@ def test_the_banner_says_what_may_be_believed(  # noqa: PLR0917  the columns of 
 def test_market_time_runs_on_only_in_a_session_that_runs(page: Page) -> None:
     ask = "([view, now]) => gex.marketNow(view, now)"
     as_of = page.evaluate(f"() => Date.parse('{LATEST['as_of']}')")
-    assert page.evaluate(ask, [view(session={"market_offset_us": -5_000_000}), NOW]) == NOW - 5000
+    fast = {"clock": {**CLOCK, "market_us": (NOW - 5000) * 1000, "rate": 10.0}}
+    assert page.evaluate(ask, [view(), NOW + 2000]) == NOW + 2000
+    assert page.evaluate(ask, [view(session=fast), NOW + 2000]) == NOW - 5000 + 20_000
     assert page.evaluate(ask, [view(session={"ended": True}), NOW]) == as_of
     assert page.evaluate(ask, [view(session={"replay": True}), NOW]) == as_of
 
