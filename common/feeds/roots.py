@@ -23,6 +23,7 @@ OCC_SYMBOL = re.compile(r"([A-Z]{1,5}[0-9]?) *(\d{6})([CP])(\d{8})")
 """Root, YYMMDD, right and strike · 1000 of an OCC option symbol."""
 
 
+@lru_cache(maxsize=4096)
 def underlying_of(root: str) -> str:
     """The underlying of an option root: SPXW → SPX; an unknown root is its own."""
     return PM_ROOTS.get(root) or AM_ROOTS.get(root) or root
