@@ -111,6 +111,9 @@ def test_a_file_that_cannot_be_read(
         (["levels", "--nonsense"], "--nonsense"),
         (["bench", "nothing"], "no bench"),
         (["compute"], "FILE"),
+        (["record", "--for", "1"], "no simulator was started"),
+        (["record", "--feed", "tradestation", "--for", "1"], "GEX_TRADESTATION_CLIENT_ID"),
+        (["record", "--feed", "recording"], "only a broker's streams"),
     ],
 )
 def test_bad_usage(state: Path, arguments: list[str], says: str) -> None:

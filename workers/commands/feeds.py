@@ -75,7 +75,7 @@ def make_broker_feeds(
     """TradeStation's feed of each symbol, over one login, from the real host or the simulator.
 
     :param tap: makes what the raw frames of a session are written to.
-    :raises UsageError: when the login is missing from the settings.
+    :raises UsageError: when the login is missing from the settings, or nothing simulates.
     """
     from common.feeds.tradestation.auth import TokenSource  # noqa: PLC0415
     from common.feeds.tradestation.client import (  # noqa: PLC0415
@@ -137,6 +137,10 @@ def _login(context: Context) -> tuple[str, str, str, SecretStr | None, SecretStr
     settings = context.settings
     if settings.feed == "simulator":
         url, login = context.instance.simulator_url(), SecretStr(SIMULATOR_LOGIN)
+        if not url:
+            raise UsageError(
+                f"no simulator was started in {settings.state_dir}; run `gex up` or `gex simulator`"
+            )
         return f"{url}/v3", url, SIMULATOR_LOGIN, login, login
     if not settings.tradestation_client_id:
         raise UsageError(

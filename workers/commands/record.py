@@ -52,6 +52,7 @@ def record(
     context = Context.load(symbols=symbols, feed=feed)
     if context.settings.feed not in ("tradestation", "simulator"):
         raise UsageError("only a broker's streams can be recorded: --feed tradestation|simulator")
+    context.instance.make_folders()
     folder = out or context.settings.state_dir / "recordings"
     recorder = Recorder(folder)
     feeds = make_broker_feeds(context, tap=recorder.open)

@@ -47,8 +47,6 @@ class TokenSource:
         self._first_refresh = refresh_token
         self._tokens = Tokens()
         self._renewing = asyncio.Lock()
-        self.renewals = 0
-        """How often this process has renewed."""
 
     async def access(self) -> str:
         """An access token that is good for a minute at least.
@@ -98,7 +96,6 @@ class TokenSource:
         before = Tokens(refresh=refresh, scope=stored.scope)
         renewed = grant.tokens(now=self._now(), before=before)
         self._file.save(renewed)  # a rotated refresh token is on disk before the old one is gone
-        self.renewals += 1
         log.info("access token renewed, good for %.0f s", grant.expires_in)
         return renewed
 

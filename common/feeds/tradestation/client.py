@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import NoReturn
 
@@ -60,7 +59,6 @@ class TradeStationClient:
         self.url = url.rstrip("/")
         self.announcement: Announcement | None = None
         """What a simulator has said last; None with the real host."""
-        self.counters: Counter[str] = Counter()
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
 
     @property
@@ -136,7 +134,6 @@ class TradeStationClient:
         async with self._opening:
             token = await self._tokens.access()
             for renewed in (False, True):
-                self.counters["connects"] += 1
                 request = self._http.build_request(
                     "GET", self.url + path, params=params, headers=_headers(token)
                 )

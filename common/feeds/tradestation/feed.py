@@ -16,7 +16,7 @@ from datetime import date
 from typing import Protocol
 
 from common.clock import SECOND, session_hours, wall_us
-from common.errors import FeedError, GexError
+from common.errors import FeedError
 from common.feeds.backoff import Backoff
 from common.feeds.schedule import Schedule, Sleep
 from common.feeds.tradestation.book import Book
@@ -145,9 +145,9 @@ class TradeStationSession:
         book = Book(self.session.symbol)
         expected = {chain.source.name: chain.contracts for chain in self.chains}
         first: FirstPass | None = FirstPass(expected, began=loop.time())
-        async with self._reading() as arrivals, self._tapping() as tap:
+        async with self._reading() as reading, self._tapping() as tap:
             while self._goes_on():
-                arrival = await _next(arrivals, _LOOK_SECONDS)
+                arrival = await reading.next(_LOOK_SECONDS)
                 time = clock.market(self.feed.wall())
                 updates: list[Update] = []
                 if arrival is not None:
@@ -194,47 +194,43 @@ class TradeStationSession:
             tap.close()
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[asyncio.Queue[Arrival | GexError]]:
+    async def _reading(self) -> AsyncIterator[_Reading]:
         """All streams, read into one queue."""
-        arrivals: asyncio.Queue[Arrival | GexError] = asyncio.Queue(maxsize=256)
-
-        async def read(reader: StreamReader) -> None:
-            try:
-                await reader.run()
-            except GexError as error:
-                await arrivals.put(error)
-
+        arrivals: asyncio.Queue[Arrival] = asyncio.Queue(maxsize=256)
+        client, sleep = self.feed.client, self.feed.sleep
         sources = [self.listing.quotes(), *(chain.source for chain in self.chains)]
-        tasks = [
-            asyncio.create_task(
-                read(
-                    StreamReader(
-                        self.feed.client, source, arrivals.put, self.counters, sleep=self.feed.sleep
-                    )
-                )
-            )
+        readers = [
+            StreamReader(client, source, arrivals.put, self.counters, sleep=sleep)
             for source in sources
         ]
+        tasks = [asyncio.create_task(reader.run()) for reader in readers]
         try:
-            yield arrivals
+            yield _Reading(arrivals, tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _next(arrivals: asyncio.Queue[Arrival | GexError], seconds: float) -> Arrival | None:
-    """What arrives within some time; None when nothing does.
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The streams of a session while they are read."""
 
-    :raises GexError: when a stream has given up.
-    """
-    try:
-        arrival = await asyncio.wait_for(arrivals.get(), seconds)
-    except TimeoutError:
-        return None
-    if isinstance(arrival, GexError):
-        raise arrival
-    return arrival
+    arrivals: asyncio.Queue[Arrival]
+    tasks: list[asyncio.Task[None]]
+
+    async def next(self, seconds: float) -> Arrival | None:
+        """What arrives within some time; None when nothing does.
+
+        Whatever ended a reader, expected or not, ends the session: none falls silent unseen.
+        """
+        for task in self.tasks:
+            if task.done():
+                task.result()
+        try:
+            return await asyncio.wait_for(self.arrivals.get(), seconds)
+        except TimeoutError:
+            return None
 
 
 def _watch(first: FirstPass, arrival: Arrival, now: float) -> None:

@@ -293,6 +293,17 @@ def test_a_stream_that_is_refused_ends_the_session_with_its_reason(broker: Broke
         take(make_feed(broker, Time(NOON)), 9)
 
 
+def test_a_reader_that_breaks_unexpectedly_ends_the_session_and_is_not_swallowed(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(line: bytes) -> None:
+        raise ZeroDivisionError(line)
+
+    monkeypatch.setattr("common.feeds.tradestation.streams.parse", broken)
+    with pytest.raises(ZeroDivisionError):
+        take(make_feed(broker, Time(NOON)), 9)
+
+
 # --- recorded and played again -----------------------------------------------------------------
 
 
