@@ -137,3 +137,21 @@ end
 redis.call('PUBLISH', ARGV[1], ARGV[6])
 return 1
 """
+
+RETRY = """
+-- KEYS dead letters, stream, counters   ARGV letter id, group
+-- Append a letter's entry to its stream again and drop the letter; false when it is gone.
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if #found == 0 then return false end
+local letter, entry = found[1][2], {}
+for i = 1, #letter, 2 do
+  if string.sub(letter[i], 1, 2) == 'f:' then
+    entry[#entry + 1] = string.sub(letter[i], 3)
+    entry[#entry + 1] = letter[i + 1]
+  end
+end
+local id = redis.call('XADD', KEYS[2], '*', unpack(entry))
+redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('HINCRBY', KEYS[3], 'dead_' .. ARGV[2] .. '_retried', 1)
+return id
+"""
