@@ -138,6 +138,16 @@ redis.call('PUBLISH', ARGV[1], ARGV[6])
 return 1
 """
 
+PUBLISH_LIVE = """
+-- KEYS lease, live   ARGV lease epoch, ttl ms, json
+-- The provisional level of the holder of a lease, or nothing when it has lost it.
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
+  return redis.error_reply('FENCED the lease has moved on')
+end
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+return redis.call('PUBLISH', KEYS[2], ARGV[3])
+"""
+
 RETRY = """
 -- KEYS dead letters, stream, counters   ARGV letter id, group
 -- Append a letter's entry to its stream again and drop the letter; false when it is gone.
