@@ -115,6 +115,7 @@ class Actor:
         self._refreshed = _LONG_AGO
         self._reclaimed = monotonic()
         self._rest_in: float | None = None
+        self._reported = (monotonic(), 0)
         self.handled = 0
         self.failures = 0
         self.buried = 0
@@ -330,6 +331,9 @@ class Actor:
 
     def _report(self) -> None:
         key = keys.actor(self._handler.group, self._consumer)
+        (before, handled), now = self._reported, self._monotonic()
+        self._reported = (now, self.handled)
+        rate = (self.handled - handled) / (now - before) if now > before else 0.0
         with bus_errors(), self._streams.client.pipeline(transaction=True) as pipe:
             pipe.hset(
                 key,
@@ -337,6 +341,7 @@ class Actor:
                     "pid": os.getpid(),
                     "at": time.time(),
                     "handled": self.handled,
+                    "rate": round(rate, 3),
                     "failures": self.failures,
                     "buried": self.buried,
                     "streams": len(self._known),

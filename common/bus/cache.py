@@ -103,6 +103,41 @@ class Cache:
         with bus_errors():
             return sorted(text(name) for name in self.client.smembers(keys.shards(symbol)))
 
+    # --- programs ---------------------------------------------------------------------------
+
+    def note_start(self, program: str, *, instance: str) -> None:
+        """Count a start of a program, from one again with every start of the instance."""
+        with bus_errors():
+            said: Any = self.client.hget(keys.STARTS, program)
+            of, _, count = text(said or b"").rpartition(":")
+            number = int(count) + 1 if said and of == instance else 1
+            self.client.hset(keys.STARTS, program, f"{instance}:{number}")
+
+    def starts(self) -> dict[str, int]:
+        """Program → how often it has started since the instance did."""
+        with bus_errors():
+            row: Any = self.client.hgetall(keys.STARTS)
+        return {text(name): int(text(value).rpartition(":")[2]) for name, value in row.items()}
+
+    def actors(self, group: str) -> dict[str, dict[str, str]]:
+        """Consumer → what the actor said of itself within the last minute."""
+        prefix = keys.actor(group, "")
+        found = {}
+        with bus_errors():
+            for key in self.client.scan_iter(f"{prefix}*"):
+                row: Any = self.client.hgetall(key)
+                if row:  # it may have expired in the meantime
+                    found[text(key).removeprefix(prefix)] = {
+                        text(n): text(v) for n, v in row.items()
+                    }
+        return found
+
+    def sign_of_life(self, group: str, consumer: str) -> str | None:
+        """When an actor last said how it is; None after a minute of silence, and before."""
+        with bus_errors():
+            at: Any = self.client.hget(keys.actor(group, consumer), "at")
+        return None if at is None else text(at)
+
     # --- states -----------------------------------------------------------------------------
 
     def state(self, symbol: str, shard: str) -> StateBlob | None:

@@ -30,6 +30,7 @@ actors:{group}               zset     actors              actors, status        
 actor:{group}:{consumer}     hash     that actor          status, doctor         a minute of silence
 registry:streams             set      ingest, greeks,     actors                 streams in use
                                       tick task
+registry:starts              hash     every program       status                 one field a program
 registry:symbols             set      ingest              status, doctor         one a symbol
 ===========================  =======  ==================  =====================  =====================
 """
@@ -40,6 +41,7 @@ GREEKS_GROUP = "greeks"
 STORE_GROUP = "store"
 STREAMS = "registry:streams"
 SYMBOLS = "registry:symbols"
+STARTS = "registry:starts"
 QUOTES_PREFIX = "quotes:"
 GREEKS_PREFIX = "greeks:"
 LEVELS_PREFIX = "levels:"
