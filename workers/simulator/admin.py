@@ -9,10 +9,11 @@ import math
 from typing import Any
 
 from common.clock import iso_ms
+from common.errors import UsageError
 from common.models import JsonDict
 from workers.simulator.desk import Desk
 from workers.simulator.failures import ApiError
-from workers.simulator.faults import FAULTS
+from workers.simulator.faults.catalogue import FAULTS, catalogue, fault
 from workers.simulator.handlers import SiteHandler
 from workers.simulator.site import Site
 
@@ -42,19 +43,29 @@ class TruthHandler(SiteHandler):
         self.reply({**_market(self.site), **truth(desk)})
 
 
+class FaultsHandler(SiteHandler):
+    """What can go wrong."""
+
+    route = "/_simulator/faults"
+
+    def get(self) -> None:
+        """Answer with every fault and its arguments."""
+        self.reply({"faults": catalogue()})
+
+
 class FaultHandler(SiteHandler):
     """Faults on demand."""
 
     route = "/_simulator/fault"
 
     def post(self, name: str) -> None:
-        """Let one happen."""
-        fault = next((each for each in FAULTS if each.name == name), None)
-        if fault is None:
-            known = ", ".join(each.name for each in FAULTS)
-            raise ApiError(404, f"{name}: no such fault (there are {known})")
+        """Let one happen; the reply is its record."""
         arguments = {key: self.get_argument(key) for key in self.request.arguments}
-        self.reply(fault.happen(self.site, arguments))
+        try:
+            happening = self.site.faults.begin(fault(name, arguments), self.site, "request")
+        except UsageError as error:
+            raise ApiError(400 if name in FAULTS else 404, str(error)) from error
+        self.reply(happening.as_json())
 
 
 def state(site: Site) -> JsonDict:
@@ -67,6 +78,7 @@ def state(site: Site) -> JsonDict:
         **counters,
         "tokens_issued": tokens.issued,
         "tokens_refused": tokens.refused,
+        **site.faults.as_json(),
     }
 
 
