@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from workers.simulator.faults.fault import Fault, Happening, LastingFault, Silence
+from workers.simulator.faults.fault import Happening, LastingFault, PathFault, Silence
 
 if TYPE_CHECKING:
     from workers.simulator.site import OpenStream, Site
@@ -20,7 +20,7 @@ DUAL_LOGON = b'{"Error":"DualLogon"}\n'
 FAILED = b'{"Error":"Failed","Message":"Internal server error"}\n'
 
 
-class _Ending(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Ending(PathFault, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A last line on every stream."""
 
     def last_line(self) -> bytes:
@@ -34,7 +34,7 @@ class _Ending(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
             happening.affected += 1
 
 
-class Cut(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cut(PathFault, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Streams are closed in the middle of a line."""
 
     name: ClassVar[str] = "cut"

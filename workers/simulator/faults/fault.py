@@ -69,7 +69,6 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     silence: ClassVar[Silence] = ""
     moves_date: ClassVar[bool] = False
     """Whether the market goes on at another date."""
-    path: PathPart = ""
 
     @classmethod
     def about(cls) -> str:
@@ -92,7 +91,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         try:
             return msgspec.convert(dict(arguments), cls, strict=False)
         except msgspec.ValidationError as error:
-            raise UsageError(f"{cls.name}: {_said(error)}") from error
+            raise UsageError(_said(error)) from error
 
     @property
     def lasts(self) -> float:
@@ -101,7 +100,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def concerns(self, target: str) -> bool:
         """Whether it is about a path."""
-        return self.path in unquote(target)
+        del target
+        return True
 
     def concerned(self, site: Site) -> list[OpenStream]:
         """The open streams that it is about, oldest first."""
@@ -135,7 +135,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Put right what has to be put right afterwards."""
 
 
-class LastingFault(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PathFault(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fault of some paths; of all where none is given."""
+
+    path: PathPart = ""
+
+    def concerns(self, target: str) -> bool:
+        """Whether the path contains the given part."""
+        return self.path in unquote(target)
+
+
+class LastingFault(PathFault, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fault that lasts for some time."""
 
     seconds: Seconds = 10.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from workers.simulator.faults.fault import Fault, Happening
+from workers.simulator.faults.fault import Happening, PathFault
 
 if TYPE_CHECKING:
     from workers.simulator.site import Site
@@ -27,7 +27,7 @@ _BAD = (
 _HEAD, _TAIL = b'{"Symbol":"SPY","Filler":"', b'"}\n'
 
 
-class BadJson(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BadJson(PathFault, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Lines that are no JSON, or none of the protocol's messages, come between the rows."""
 
     name: ClassVar[str] = "bad_json"
@@ -40,7 +40,7 @@ class BadJson(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
             happening.affected += self.count
 
 
-class LongLine(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LongLine(PathFault, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A line of many megabytes comes between the rows."""
 
     name: ClassVar[str] = "long_line"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from common.clock import SECOND
-from workers.simulator.faults.fault import Fault, Happening, LastingFault
+from workers.simulator.faults.fault import Fault, Happening, Seconds
 
 if TYPE_CHECKING:
     from workers.simulator.site import Site
 
 
-class ClockSkew(LastingFault, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ClockSkew(Fault, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The host's clock is off in all it says; streams end with GoAway at either end."""
 
     name: ClassVar[str] = "clock_skew"
@@ -24,6 +24,12 @@ class ClockSkew(LastingFault, frozen=True, kw_only=True, forbid_unknown_fields=T
         float,
         Meta(ge=-86_400.0, le=86_400.0, description="seconds of market time, ahead if above 0"),
     ] = 3.0
+    seconds: Seconds = 10.0
+
+    @property
+    def lasts(self) -> float:
+        """Real time after which the clock is right again [s]."""
+        return self.seconds
 
     def begin(self, happening: Happening, site: Site) -> None:
         """Put the clock wrong and make everybody hear of it."""

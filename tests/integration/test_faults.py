@@ -1,0 +1,194 @@
+"""The platform meets every fault of the simulator, recovers, and counts what happened.
+
+A real simulator, `gex up` with the client, the ingestor and the Greeks worker against it. After
+each fault the workers' states hold what the simulator holds to be true, levels are live again,
+and the counters have moved by what the fault did and by nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+from harness import Platform, platform, wait_until
+from simulated import Simulator, login, simulator
+
+from common.bus.codec import StateBlob
+from common.models import key_puts, key_strikes
+
+COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
+EXPIRATIONS = ("11-23-2026", "11-24-2026", "11-25-2026")
+STREAMS = 1 + len(EXPIRATIONS)
+UNEVENTFUL = {"feed_rows", "feed_heartbeats"}
+Counts = dict[str, int]
+
+
+@dataclass
+class Live:
+    """A platform that follows a simulator."""
+
+    served: Simulator
+    running: Platform
+    texts: redis.Redis
+    blobs: redis.Redis
+
+    def is_true(self) -> bool:
+        """Whether the states hold every contract as the simulator last said it."""
+        told = self.served.truth()
+        true = {
+            (row["expiration"], row["strike"], row["right"]): [row[name] for name in COLUMNS]
+            for row in told["contracts"]
+            if row["expiration"] in self.texts.smembers("shards:SPY")
+        }
+        held = self._held()
+        return len(true) > 300 and held == true and self.served.truth()["as_of"] == told["as_of"]
+
+    def _held(self) -> dict[tuple[str, float, str], list[Any]]:
+        found = {}
+        for shard in self.texts.smembers("shards:SPY"):
+            rows = StateBlob.decode(self.blobs.get(f"chain:SPY:{shard}")).quote_rows()
+            strikes, puts = key_strikes(rows["key"]).tolist(), key_puts(rows["key"]).tolist()
+            values = zip(*(rows[name].tolist() for name in COLUMNS), strict=True)
+            for strike, put, row in zip(strikes, puts, values, strict=True):
+                known = [v if v >= 0 else None for v in row]  # NaN too is not known
+                found[shard, strike, "P" if put else "C"] = known
+        return found
+
+    def trouble(self) -> Counts:
+        """The counters of everything that is no ordinary row."""
+        counts = self.texts.hgetall("counters:SPY")
+        return {
+            name.removeprefix("feed_"): int(count)
+            for name, count in counts.items()
+            if name.startswith("feed_") and name not in UNEVENTFUL
+        }
+
+    def level(self) -> dict[str, str]:
+        """The levels as they now read."""
+        return self.texts.hgetall("gex:SPY:levels")
+
+    def wait_until_recovered(self, *, seconds: float = 60) -> None:
+        """All streams are open, the states are true, and a level later than now is live."""
+        before = self.level().get("newest_quote_at", "")
+
+        def whole() -> bool:
+            self.running.check_alive()
+            return len(self.served.state()["streams_open"]) == STREAMS and self.is_true()
+
+        def fresh() -> bool:
+            level = self.level()
+            return level.get("state") == "live" and level["newest_quote_at"] > before
+
+        wait_until(whole, seconds=seconds, what="states equal to the truth")
+        wait_until(fresh, seconds=seconds, what=f"a live level after {before}: {self.level()}")
+
+    def assert_counted(self, before: Counts, expected: Counts) -> None:
+        """The counters have moved by what is expected and by nothing else."""
+
+        def news() -> Counts:
+            now = {name: n - before.get(name, 0) for name, n in self.trouble().items()}
+            return {name: n for name, n in now.items() if n}
+
+        wanted = {name: n for name, n in expected.items() if n}
+        try:
+            wait_until(lambda: news() == wanted, seconds=10, what="the counters")
+        except AssertionError:
+            assert news() == wanted
+            raise
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    """A market that moves once a second, so that it can be compared in between."""
+    options = ("--start", "2026-11-23T11:00", "--step", "1", "--pause", "3", "--heartbeat", "1")
+    with simulator(*options) as served:
+        settings = {**login(served), "expirations": str(len(EXPIRATIONS))}
+        with platform("--no-dashboard", settings=settings) as running:
+            running.levels()
+            texts = running.redis()
+            blobs = redis.Redis.from_url(running.status()["redis_url"])
+            yield Live(served, running, texts, blobs)
+
+
+Expect = Callable[[int], Counts]
+"""What is counted when the simulator says that so many were affected."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, what is done while it lasts, and what is counted."""
+
+    name: str
+    expect: Expect
+    arguments: dict[str, Any] = field(default_factory=dict)
+    meanwhile: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(str(each) for each in self.arguments.values())])
+
+
+def nothing(affected: int) -> Counts:
+    """Rows were affected, and nothing else took notice."""
+    assert affected > 0
+    return {}
+
+
+def reconnects(affected: int) -> Counts:
+    """Each stream that was affected was opened again."""
+    assert affected > 0
+    return {"reconnects": affected}
+
+
+def went_away(affected: int) -> Counts:
+    """Every stream was asked to connect again, and did."""
+    assert affected > 0
+    return {"reconnects": STREAMS, "go_aways": STREAMS}
+
+
+def refused(affected: int) -> Counts:
+    """Every stream was asked to connect again, and was refused some times."""
+    assert affected > 0
+    return {"reconnects": STREAMS + affected, "go_aways": STREAMS}
+
+
+CASES = (
+    Case("cut", reconnects),
+    Case("go_away", went_away, {"form": "status"}),
+    Case("go_away", went_away, {"form": "error"}),
+    Case("stream_error", lambda n: {"reconnects": n, "stream_errors": n}),
+    Case("stream_budget", reconnects, {"seconds": 2, "most": 2, "after": 0.5}),
+    Case("expire", went_away, meanwhile=("go_away",)),
+    Case("rotate", went_away, meanwhile=("go_away",)),
+    Case("unauthorized", went_away, meanwhile=("go_away",)),
+    Case("rate_limit", refused, {"seconds": 3}, ("go_away",)),
+    Case("quota_forbidden", refused, {"path": "stream/quotes", "count": 1}, ("go_away",)),
+    Case("unavailable", refused, {"seconds": 1, "status": 503}, ("go_away",)),
+    Case("unavailable", refused, {"seconds": 1, "status": 502}, ("go_away",)),
+    Case("duplicate", nothing, {"seconds": 2}),
+    Case("reorder", nothing, {"seconds": 5}),
+    Case("zeros", nothing, {"seconds": 2}),
+    Case("zeros", nothing, {"seconds": 2, "fields": "Bid,Ask,BidSize,AskSize"}),
+    Case("missing", nothing, {"seconds": 2, "form": "absent"}),
+    Case("missing", nothing, {"seconds": 2, "form": "null"}),
+    Case("missing", nothing, {"seconds": 2, "form": "nan"}),
+    Case("lower_case", nothing, {"seconds": 2}),
+    Case("gap", lambda _: {"reconnects": STREAMS}, {"seconds": 2}),
+    Case("bad_json", lambda n: {"malformed_lines": n}, {"count": 7}),
+    Case("long_line", lambda n: {"oversized_lines": n}),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_platform_recovers(live: Live, case: Case) -> None:
+    live.wait_until_recovered()
+    before = live.trouble()
+    happening = live.served.let(case.name, **case.arguments)
+    for other in case.meanwhile:
+        live.served.let(other)
+    record = live.served.over(happening["number"])
+    live.wait_until_recovered()
+    record = live.served.over(happening["number"])
+    live.assert_counted(before, case.expect(record["affected"]))
