@@ -42,6 +42,8 @@ class Batcher:
         self._latched: dict[tuple[str, int], tuple[int, int]] = {}
         self.rows = 0
         """Quotes added and not yet flushed."""
+        self.held_counts = 0
+        """Quotes whose volume or open interest had fallen and was held at what it was."""
 
     @property
     def full(self) -> bool:
@@ -131,6 +133,7 @@ class Batcher:
     def _latch(self, shard: str, key: int, volume: int, interest: int) -> tuple[int, int]:
         """Within a session open interest is set once and volume never falls."""
         held_volume, held_interest = self._latched.get((shard, key), (-1, -1))
+        self.held_counts += volume < held_volume or interest < held_interest
         volume = max(volume, held_volume)
         interest = held_interest if held_interest > 0 else max(interest, held_interest)
         self._latched[shard, key] = (volume, interest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import pytest
@@ -16,13 +17,15 @@ import redis
 from harness import Platform, platform, wait_until
 from simulated import Simulator, login, simulator
 
+from common.bus.cache import Cache
 from common.bus.codec import StateBlob
-from common.models import key_puts, key_strikes
+from common.models import Session, key_puts, key_strikes
+from workers.simulator.faults.catalogue import FAULTS
 
 COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
-EXPIRATIONS = ("11-23-2026", "11-24-2026", "11-25-2026")
-STREAMS = 1 + len(EXPIRATIONS)
-UNEVENTFUL = {"feed_rows", "feed_heartbeats"}
+EXPIRATIONS = 3
+STREAMS = 1 + EXPIRATIONS
+UNEVENTFUL = {"feed_rows", "feed_heartbeats", "feed_held_counts"}
 Counts = dict[str, int]
 
 
@@ -70,6 +73,21 @@ class Live:
         """The levels as they now read."""
         return self.texts.hgetall("gex:SPY:levels")
 
+    def held_counts(self) -> int:
+        """How often a volume or an open interest fell and was held."""
+        return int(self.texts.hget("counters:SPY", "feed_held_counts") or 0)
+
+    def session(self) -> Session:
+        """The session being produced."""
+        found = Cache(self.blobs).session("SPY")
+        assert found is not None
+        return found
+
+    def chain_paths(self) -> list[str]:
+        """A part of the path of each chain stream, nearest expiration first."""
+        days = sorted(self.texts.smembers("shards:SPY"))
+        return [f"expiration={date.fromisoformat(day):%m-%d-%Y}" for day in days]
+
     def wait_until_recovered(self, *, seconds: float = 60) -> None:
         """All streams are open, the states are true, and a level later than now is live."""
         before = self.level().get("newest_quote_at", "")
@@ -103,9 +121,9 @@ class Live:
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     """A market that moves once a second, so that it can be compared in between."""
-    options = ("--start", "2026-11-23T11:00", "--step", "1", "--pause", "3", "--heartbeat", "1")
+    options = ("--start", "2026-11-23T11:00", "--step", "1", "--pause", "8", "--heartbeat", "1")
     with simulator(*options) as served:
-        settings = {**login(served), "expirations": str(len(EXPIRATIONS))}
+        settings = {**login(served), "expirations": str(EXPIRATIONS)}
         with platform("--no-dashboard", settings=settings) as running:
             running.levels()
             texts = running.redis()
@@ -125,6 +143,8 @@ class Case:
     expect: Expect
     arguments: dict[str, Any] = field(default_factory=dict)
     meanwhile: tuple[str, ...] = ()
+    holds_counts: bool = False
+    """Whether volumes and open interests seem to fall."""
 
     def __str__(self) -> str:
         return "-".join([self.name, *(str(each) for each in self.arguments.values())])
@@ -169,11 +189,11 @@ CASES = (
     Case("unavailable", refused, {"seconds": 1, "status": 502}, ("go_away",)),
     Case("duplicate", nothing, {"seconds": 2}),
     Case("reorder", nothing, {"seconds": 5}),
-    Case("zeros", nothing, {"seconds": 2}),
+    Case("zeros", nothing, {"seconds": 2}, holds_counts=True),
     Case("zeros", nothing, {"seconds": 2, "fields": "Bid,Ask,BidSize,AskSize"}),
     Case("missing", nothing, {"seconds": 2, "form": "absent"}),
-    Case("missing", nothing, {"seconds": 2, "form": "null"}),
-    Case("missing", nothing, {"seconds": 2, "form": "nan"}),
+    Case("missing", nothing, {"seconds": 2, "form": "null"}, holds_counts=True),
+    Case("missing", nothing, {"seconds": 2, "form": "nan"}, holds_counts=True),
     Case("lower_case", nothing, {"seconds": 2}),
     Case("gap", lambda _: {"reconnects": STREAMS}, {"seconds": 2}),
     Case("bad_json", lambda n: {"malformed_lines": n}, {"count": 7}),
@@ -184,11 +204,78 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_platform_recovers(live: Live, case: Case) -> None:
     live.wait_until_recovered()
-    before = live.trouble()
+    before, held = live.trouble(), live.held_counts()
     happening = live.served.let(case.name, **case.arguments)
     for other in case.meanwhile:
         live.served.let(other)
-    record = live.served.over(happening["number"])
+    live.served.over(happening["number"])
     live.wait_until_recovered()
     record = live.served.over(happening["number"])
     live.assert_counted(before, case.expect(record["affected"]))
+    assert (live.held_counts() > held) == case.holds_counts
+
+
+def test_a_stall_another_login_and_a_quota_at_once(live: Live) -> None:
+    """The faults that take long to get over, each on a stream of its own."""
+    live.wait_until_recovered()
+    before, (near, middle, far) = live.trouble(), live.chain_paths()
+    faults = [
+        live.served.let("stall", path=near, seconds=30),
+        live.served.let("dual_logon", path=middle),
+        live.served.let("quota_forbidden", path=far, form="text", count=1),
+        live.served.let("go_away", path=far),
+    ]
+    assert [live.served.over(each["number"])["affected"] for each in faults] == [1, 1, 1, 1]
+    live.wait_until_recovered(seconds=90)
+    live.assert_counted(before, {"reconnects": 4, "go_aways": 1, "dual_logons": 1})
+
+
+def test_a_host_whose_clock_is_off_begins_the_session_anew(live: Live) -> None:
+    live.wait_until_recovered()
+    before = live.session()
+    happening = live.served.let("clock_skew", skew=3, seconds=3)
+    skewed = wait_until(
+        lambda: (found := live.session()).epoch > before.epoch and found,
+        seconds=30,
+        what="a session with the wrong clock",
+    )
+    live.served.over(happening["number"])
+    again = wait_until(
+        lambda: (found := live.session()).epoch > skewed.epoch and found,
+        seconds=30,
+        what="a session with the right clock",
+    )
+    assert before.key == skewed.key == again.key
+    assert skewed.clock.market(0) - before.clock.market(0) == 3_000_000
+    assert again.clock == before.clock
+    live.wait_until_recovered()
+
+
+def test_half_a_day_closes_early_and_the_next_date_follows(live: Live) -> None:
+    live.wait_until_recovered()
+    live.served.let("half_day", before=8)
+    half = wait_until(
+        lambda: (level := live.level()).get("session", "").startswith("SPY:2026-11-27") and level,
+        seconds=30,
+        what="the half day",
+    )
+    assert half["as_of"] < "2026-11-27T18:00"
+    closed = wait_until(
+        lambda: (level := live.level()).get("state") == "closed" and level,
+        seconds=30,
+        what="its close",
+    )
+    assert closed["session"] == half["session"]
+    assert "2026-11-27T17:59:5" < closed["as_of"] <= "2026-11-27T18:00:00.000Z"
+    assert live.is_true()
+    wait_until(
+        lambda: live.level().get("session", "").startswith("SPY:2026-11-30"),
+        seconds=30,
+        what="the date after it",
+    )
+    live.wait_until_recovered()
+
+
+def test_no_fault_is_left_out() -> None:
+    at_once = {"stall", "dual_logon", "quota_forbidden", "clock_skew", "half_day"}
+    assert {case.name for case in CASES} | at_once == set(FAULTS)

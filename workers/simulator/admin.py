@@ -20,7 +20,14 @@ from workers.simulator.site import Site
 _COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
 
 
-class StateHandler(SiteHandler):
+class _OwnHandler(SiteHandler):
+    """An endpoint that no fault refuses."""
+
+    def prepare(self) -> None:
+        """Answer whatever goes wrong."""
+
+
+class StateHandler(_OwnHandler):
     """What the simulator does."""
 
     route = "/_simulator/state"
@@ -30,7 +37,7 @@ class StateHandler(SiteHandler):
         self.reply(state(self.site))
 
 
-class TruthHandler(SiteHandler):
+class TruthHandler(_OwnHandler):
     """What is true of an underlying: what was last said of it."""
 
     route = "/_simulator/truth"
@@ -43,7 +50,7 @@ class TruthHandler(SiteHandler):
         self.reply({**_market(self.site), **truth(desk)})
 
 
-class FaultsHandler(SiteHandler):
+class FaultsHandler(_OwnHandler):
     """What can go wrong."""
 
     route = "/_simulator/faults"
@@ -53,7 +60,7 @@ class FaultsHandler(SiteHandler):
         self.reply({"faults": catalogue()})
 
 
-class FaultHandler(SiteHandler):
+class FaultHandler(_OwnHandler):
     """Faults on demand."""
 
     route = "/_simulator/fault"

@@ -165,7 +165,7 @@ class Timeline:
         return self._following(running, wall)
 
     def next_early_close(self, running: Running, before_us: int, wall: int) -> Running | None:
-        """The next date whose session is a shorter one, so much wall time before its close [us].
+        """The next date that closes early, so much wall time before its close [us].
 
         :returns: None when none of the dates ahead is.
         """
@@ -175,7 +175,7 @@ class Timeline:
             hours = self._dates.hours(day) if day else None
             if day is None or hours is None:
                 return None
-            if hours[1] - hours[0] < _WHOLE_SESSION_US:
+            if _closes_early(day):
                 at_us = max(hours[1] - round(before_us * self._rate), hours[0])
                 return self._at(day, at_us, wall, running.round)
         return None
@@ -197,3 +197,8 @@ class Timeline:
             return running
         clock = MarketClock(wall, running.clock.market(wall), self._rate)
         return msgspec.structs.replace(running, clock=clock)
+
+
+def _closes_early(day: date) -> bool:
+    opened, closed = session_hours(day)
+    return closed - opened < _WHOLE_SESSION_US
