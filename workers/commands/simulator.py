@@ -132,12 +132,10 @@ def simulator(
     quota_forbidden, unavailable, duplicate, reorder, zeros, missing, lower_case, gap, bad_json,
     long_line, clock_skew, half_day.
 
-    A schedule (--faults, or GEX_SIMULATOR_FAULTS for gex up) has an entry for each, with the real
-    time after the start or New York time of each date, and the fault's arguments:
-
-    [[fault]] name = "stall"  at = "+90s"  every = "10m"  seconds = 30
-
-    [[fault]] name = "cut"  at = "11:02:00"
+    A schedule of faults (--faults, or GEX_SIMULATOR_FAULTS for gex up) is a TOML file with a table
+    \\[\\[fault]] for each: name = "stall", at = "+90s" (real time after the start) or "11:02:00"
+    (New York, on each date), every = "10m" if it comes again, and arguments such as seconds = 30.
+    What happened when stands in /_simulator/state.
 
     Example: gex simulator --recording spy_0dte_2026-08-19.csv.gz --speed 60
     """
