@@ -63,6 +63,7 @@ def advance(
     late += int(_older(new, quotes).sum())
     quotes = _newest(np.concatenate([quotes, new]))
     spot = np.concatenate(spots) if spots else np.empty(0, SPOT)
+    quotes = _priced(quotes, spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
     solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
     greeks = _greeks(quotes, solution)
@@ -130,6 +131,23 @@ def _newest(rows: Rows) -> Rows:
     last = np.append(rows["key"][1:] != rows["key"][:-1], True)
     newest: Rows = rows[last]
     return newest
+
+
+def _priced(quotes: Rows, spots: Rows) -> Rows:
+    """Quotes that came before the first price of their run, with that price once it is there.
+
+    It is the first price behind each of them, however the two were cut into batches.
+    """
+    unpriced = np.flatnonzero(np.isnan(quotes["spot"]))
+    spots = spots[spots["seq"] >= 0]
+    if not unpriced.size or not len(spots):
+        return quotes
+    spots = spots[np.argsort(spots["seq"])]
+    following = np.searchsorted(spots["seq"], quotes["seq"][unpriced])
+    found = following < len(spots)
+    priced = quotes.copy()  # what was held is not changed
+    priced["spot"][unpriced[found]] = spots["price"][following[found]]
+    return priced
 
 
 def _older(new: Rows, held: Rows) -> BoolArray:
