@@ -115,7 +115,7 @@ def _share_delta(levels: Levels) -> list[str]:
     position = board.signs[rows] * board.open_interests[rows] * MULTIPLIER
     bases, strikes, puts = board.bases[rows], board.strikes[rows], board.puts[rows]
     years, sigmas = board.years[rows], board.sigmas[rows]
-    growth = np.exp(-levels.rate * years) * bases
+    growth = board.discounts[rows] * bases
     for at in (spot - bump, spot + bump):
         found = np.empty(rows.size)
         kernels.active().deltas(at * bases, strikes, years, sigmas, growth, puts, found)

@@ -95,9 +95,12 @@ class Levels:
         """The JSON of ``latest`` and of ``gex compute``; plain types, null for NaN."""
         return levels_json.public(self, contracts=contracts)
 
-    def profile_json(self) -> JsonDict:
-        """Per-strike exposures and the re-priced curve; plain types, null for NaN."""
-        return levels_json.profile(self)
+    def profile_json(self, *, beside: JsonDict | None = None) -> JsonDict:
+        """Per-strike exposures and the re-priced curve; plain types, null for NaN.
+
+        :param beside: this result's ``to_json``, if it is at hand: its strikes are taken.
+        """
+        return levels_json.profile(self, strikes=beside["strikes"] if beside else None)
 
 
 def evaluate(

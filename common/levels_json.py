@@ -41,15 +41,18 @@ def public(levels: Levels, *, contracts: bool = False) -> JsonDict:
     return document
 
 
-def profile(levels: Levels) -> JsonDict:
-    """Per-strike exposures and the re-priced curve, as under ``gex:{symbol}:profile``."""
+def profile(levels: Levels, *, strikes: list[JsonDict] | None = None) -> JsonDict:
+    """Per-strike exposures and the re-priced curve, as under ``gex:{symbol}:profile``.
+
+    :param strikes: the records of the strike table, where they have been made already.
+    """
     curve = levels.flip.curve
     return {
         "schema": SCHEMA,
         "symbol": levels.symbol,
         "as_of": iso_ms(levels.as_of),
         "spot": number(levels.spot),
-        "strikes": _strikes(levels),
+        "strikes": _strikes(levels) if strikes is None else strikes,
         "curve": {
             "spots": numbers(curve.spots) if curve else [],
             "net_gex": numbers(curve.net_gex) if curve else [],

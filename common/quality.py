@@ -65,7 +65,7 @@ def measure(
     if unnamed:
         label = Status.BAD_INPUT.label
         rejected[label] = rejected.get(label, 0) + unnamed
-    outliers, pairs = parity_outliers(board=board, parameters=parameters)
+    outliers, pairs = parity_outliers(board)
     return Quality(
         contracts=int(board.statuses.size) + unnamed,
         with_iv=int(np.count_nonzero(good)),
@@ -133,7 +133,7 @@ def ceiling_gammas(*, board: Board, spot: float, parameters: QuantParameters) ->
     return bounds
 
 
-def parity_outliers(*, board: Board, parameters: QuantParameters) -> tuple[int, int]:
+def parity_outliers(board: Board) -> tuple[int, int]:
     """(outliers, pairs checked) of |C - P - D (F - K)| against the combined half-spreads.
 
     Mids of two-sided quotes; American exercise makes outliers of deep in-the-money puts.
@@ -141,7 +141,7 @@ def parity_outliers(*, board: Board, parameters: QuantParameters) -> tuple[int, 
     calls = np.flatnonzero(~board.puts & (board.partners >= 0) & board.alive)
     puts = board.partners[calls]
     bid, ask, spot = board.quotes["bid"], board.quotes["ask"], board.quotes["spot"]
-    discounts = np.exp(-parameters.rate * board.years[calls])
+    discounts = board.discounts[calls]
     with np.errstate(invalid="ignore"):
         good = (bid > 0.0) & (ask > bid)
         two_sided = good[calls] & good[puts]

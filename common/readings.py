@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from common.board import Board
+from common.board import Board, Index
 from common.models import FloatArray
 from common.quant.exposure import SIGNS, Exposures
 
@@ -82,28 +82,23 @@ def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, flo
 
 def _skews(board: Board) -> dict[str, float]:
     """Shard → IV at the put delta -0.25 less that at the call delta 0.25, linear in delta."""
-    columns = []
-    for side, sign in ((board.puts, -1.0), (~board.puts, 1.0)):
-        rows = np.flatnonzero(board.used & side)
-        columns.append(
-            (
-                np.searchsorted(rows, board.bounds).tolist(),
-                sign * board.greeks.delta[rows],
-                board.sigmas[rows],
-            )
-        )
-    (put_at, puts, put_vols), (call_at, calls, call_vols) = columns
-    found = {}
-    for at, shard in enumerate(board.shards):
-        put = slice(put_at[at], put_at[at + 1])
-        call = slice(call_at[at], call_at[at + 1])
-        down = _at_delta(puts[put], put_vols[put])
-        found[shard.expiry.shard] = down - _at_delta(calls[call][::-1], call_vols[call][::-1])
+    puts = np.flatnonzero(board.used & board.puts)
+    calls = np.flatnonzero(board.used & ~board.puts)[::-1]
+    skews = _at_delta(board, puts, -1.0) - _at_delta(board, calls, 1.0)
+    return {s.expiry.shard: skew for s, skew in zip(board.shards, skews.tolist(), strict=True)}
+
+
+def _at_delta(board: Board, rows: Index, sign: float) -> FloatArray:
+    """IV of each expiration at a delta of 0.25 in size; NaN where it does not reach it; (e,).
+
+    :param rows: contracts of one right, by expiration, deltas ascending in size within it.
+    """
+    found = np.full(len(board.shards), NAN)
+    sizes, shards = sign * board.greeks.delta[rows], board.shard_of[rows]
+    low = np.flatnonzero(sizes <= SKEW_DELTA)
+    low = low[low + 1 < rows.size]
+    low = low[(shards[low + 1] == shards[low]) & (sizes[low + 1] > SKEW_DELTA)]
+    share = (SKEW_DELTA - sizes[low]) / (sizes[low + 1] - sizes[low])
+    sigmas = board.sigmas[rows]
+    found[shards[low]] = sigmas[low] + share * (sigmas[low + 1] - sigmas[low])
     return found
-
-
-def _at_delta(sizes: FloatArray, sigmas: FloatArray) -> float:
-    """IV at a delta of 0.25 in size, ascending; NaN where the chain does not reach it."""
-    if sizes.size == 0 or not sizes[0] <= SKEW_DELTA <= sizes[-1]:
-        return NAN
-    return float(np.interp(SKEW_DELTA, sizes, sigmas))

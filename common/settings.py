@@ -43,7 +43,7 @@ class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     parity_pairs: int = Field(default=10, ge=1)
     min_parity_pairs: int = Field(default=3, ge=1)
     grid_width: float = Field(default=0.15, gt=0, lt=1)
-    grid_points: int = Field(default=301, ge=11, le=10001)
+    grid_points: int = Field(default=201, ge=11, le=10001)
 
 
 class Settings(BaseSettings):

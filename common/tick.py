@@ -115,7 +115,7 @@ def _compute(
         ttl_ms=0 if session.replay or session.ended else 3 * policy.period_us // 1000,
         latest=latest,
         levels=flat_levels(latest),
-        profile={**levels.profile_json(), **labels},
+        profile={**levels.profile_json(beside=latest), **labels},
     )
     return "published" if published else "superseded"
 

@@ -27,6 +27,7 @@ from common.quant import kernels
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
+from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
 TICK = "gex.tick"
@@ -118,7 +119,9 @@ def _settings() -> Settings:
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def load_kernels(**_: Any) -> None:
     """Before the first tick: the compiled kernels, from their cache or compiled anew."""
-    kernels.load(folder=_settings().state_dir / "kernels")
+    with without_collecting():
+        kernels.load(folder=_settings().state_dir / "kernels")
+    keep_heap()
 
 
 @cache

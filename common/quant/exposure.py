@@ -194,9 +194,8 @@ def max_pains(
     strikes = np.repeat(table.strikes[table.bounds[1:] - 1], shape[1]).reshape(shape)
     strikes[rows, columns] = table.strikes  # shorter rows end in repetitions of their last
     calls, others = np.zeros(shape), np.zeros(shape)
-    for held, chosen in ((calls, ~puts), (others, puts)):
-        interests = np.where(chosen, open_interests, 0.0)
-        held[rows, columns] = np.bincount(table.of_row, interests, rows.size)
+    held = np.bincount(table.of_row + rows.size * puts, open_interests, 2 * rows.size)
+    calls[rows, columns], others[rows, columns] = held[: rows.size], held[rows.size :]
     steps = np.diff(strikes, axis=1)
     totals = np.zeros(shape)
     totals[:, 1:] += np.cumsum(np.cumsum(calls, axis=1)[:, :-1] * steps, axis=1)

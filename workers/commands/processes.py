@@ -21,15 +21,12 @@ from common.bus.cache import Cache
 from common.bus.leases import Leases
 from common.bus.streams import Streams
 from common.clock import SECOND, wall_us
-from common.db.connection import connect as connect_database
-from common.db.store import Store
 from common.errors import ServiceError
-from common.servers import postgres_server, redis_server
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
-from workers.commands.feeds import make_feeds
 from workers.context import Context, software
+from workers.startup import keep_heap, without_collecting
 
 _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
@@ -82,6 +79,8 @@ def serve_redis() -> None:
     if context.settings.redis_url is not None:
         idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
         return
+    from common.servers import redis_server  # noqa: PLC0415
+
     redis_server.run(context.instance, _runtime(context))
 
 
@@ -92,6 +91,8 @@ def serve_postgres() -> None:
     if context.settings.database_url is not None:
         idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
         return
+    from common.servers import postgres_server  # noqa: PLC0415
+
     _runtime(context)
     postgres_server.run(context.instance)
 
@@ -140,7 +141,8 @@ def serve_dashboard() -> None:
 @worker.command("ingest")
 def worker_ingest() -> None:
     """The ingestor: the configured feed onto the quotes streams."""
-    from workers.ingest import Ingestor, Pace  # noqa: PLC0415  numpy, only where it is needed
+    from workers.commands.feeds import make_feeds  # noqa: PLC0415  numpy, only where needed
+    from workers.ingest import Ingestor, Pace  # noqa: PLC0415
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = _begin()
@@ -180,12 +182,14 @@ def worker_greeks(
     name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
 ) -> None:
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
-    from common.quant import kernels  # noqa: PLC0415
-    from workers.greeks import GreeksHandler  # noqa: PLC0415
-
     context = _begin()
     settings = context.settings
-    kernels.load(folder=settings.state_dir / "kernels")
+    with without_collecting():
+        from common.quant import kernels  # noqa: PLC0415
+        from workers.greeks import GreeksHandler  # noqa: PLC0415
+
+        kernels.load(folder=settings.state_dir / "kernels")
+    keep_heap()
     client = context.redis()
     leases = Leases(
         client,
@@ -202,6 +206,8 @@ def worker_store(
     name: Annotated[str, typer.Option(help="Unique among the store workers.")] = "store-0",
 ) -> None:
     """A store worker: everything the streams carry into the database."""
+    from common.db.connection import connect as connect_database  # noqa: PLC0415
+    from common.db.store import Store  # noqa: PLC0415
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = _begin()
