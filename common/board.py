@@ -29,7 +29,7 @@ from common.models import (
     key_strikes,
 )
 from common.quant.blackscholes import GREEKS, Greeks, greeks
-from common.quant.exposure import dealer_signs
+from common.quant.exposure import FLOW, dealer_signs, flow_signs
 from common.settings import QuantParameters
 
 GreeksSource = Literal["own", "vendor"]
@@ -112,6 +112,7 @@ class Board:
     used: BoolArray
     """Rows that enter the sums."""
     signs: FloatArray
+    """Of the dealers' position; 0 where the convention does not say."""
     open_interests: FloatArray
     """[contracts], 0 where unknown."""
     volumes: FloatArray
@@ -166,6 +167,11 @@ def build_board(
     )
     if source == "vendor":
         priced = _with_vendor(priced, listing)
+    if parameters.sign == FLOW:
+        signs = flow_signs(bought=quotes["bought"], sold=quotes["sold"])
+    else:
+        signs = dealer_signs(convention=parameters.sign, puts=puts)
+    used = (years > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
     return Board(
         shards=ordered,
         bounds=listing.bounds,
@@ -179,8 +185,8 @@ def build_board(
         bases=bases,
         sigmas=sigmas,
         statuses=statuses,
-        used=(years > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta),
-        signs=dealer_signs(convention=parameters.sign, puts=puts),
+        used=used & np.isfinite(signs),
+        signs=np.nan_to_num(signs),
         open_interests=np.maximum(quotes["open_interest"], 0).astype(np.float64),
         volumes=np.maximum(quotes["volume"], 0).astype(np.float64),
         greeks=priced,

@@ -62,12 +62,15 @@ QUOTE = np.dtype(
         ("ask_size", "<i4"),
         ("volume", "<i4"),  # cumulative from the cash open
         ("open_interest", "<i4"),
+        ("bought", "<i4"),  # part of the volume that buyers began: see common.trades
+        ("sold", "<i4"),  # part that sellers began
     ]
 )
-"""One quote of one contract, 72 bytes; the row of the quotes streams and of the state."""
+"""One quote of one contract, 80 bytes; the row of the quotes streams and of the state."""
 
-SPOT = np.dtype([("time", "<i8"), ("seq", "<i8"), ("price", "<f8")])
-"""One price of the underlying, 24 bytes."""
+SPOT = np.dtype([("time", "<i8"), ("seq", "<i8"), ("price", "<f8"), ("prior_close", "<f8")])
+"""One price of the underlying and its last close before the session, NaN where unknown [$],
+32 bytes."""
 
 GREEKS = np.dtype(
     [
@@ -166,6 +169,8 @@ class SpotUpdate(msgspec.Struct, frozen=True, gc=False):
     time: int
     price: float
     seq: int = -1
+    prior_close: float = float("nan")
+    """The last close before this session [$]; NaN where the source does not say."""
 
 
 class SnapshotEnd(msgspec.Struct, frozen=True):

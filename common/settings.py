@@ -25,7 +25,8 @@ from common.resources import project_root, resource
 
 PREFIX = "GEX_"
 FeedSetting = Literal["simulator", "tradestation", "cboe", "recording", "none"]
-SignSetting = Literal["index", "short_all"]
+SignSetting = Literal["index", "short_all", "flow"]
+WallsSetting = Literal["spot", "prior_close"]
 Positive = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -35,6 +36,7 @@ class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     """What the quantities depend on beside the chain itself."""
 
     sign: SignSetting = "index"
+    walls_at: WallsSetting = "spot"
     rate: float = Field(default=0.04, gt=-1, lt=1)
     dividend_yield: float = Field(default=0.0, gt=-1, lt=1)
     max_spread_share: Positive = 0.5
@@ -43,7 +45,7 @@ class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     parity_pairs: int = Field(default=10, ge=1)
     min_parity_pairs: int = Field(default=3, ge=1)
     grid_width: float = Field(default=0.15, gt=0, lt=1)
-    grid_points: int = Field(default=201, ge=11, le=10001)
+    grid_points: int = Field(default=301, ge=11, le=10001)
 
 
 class Settings(BaseSettings):
@@ -106,6 +108,7 @@ class Settings(BaseSettings):
     replay_tick_seconds: Positive
     strike_seconds: Positive
     sign: SignSetting
+    walls_at: WallsSetting
     rate: float
     dividend_yield: float
     max_spread_share: float

@@ -74,6 +74,7 @@ def advance(
         spot_time=int(newest["time"]),
         spot_seq=int(newest["seq"]),
         spot=float(newest["price"]),
+        prior_close=float(newest["prior_close"]),
         basis=solution.basis,
         forward_source=solution.forward_source,
         forward_residual=solution.forward_residual,
@@ -120,7 +121,8 @@ def newest_time(states: Sequence[StateBlob]) -> int:
 
 
 def _held_spot(state: StateBlob) -> Rows:
-    return np.array([(state.spot_time, state.spot_seq, state.spot)], dtype=SPOT)
+    held = (state.spot_time, state.spot_seq, state.spot, state.prior_close)
+    return np.array([held], dtype=SPOT)
 
 
 def _newest(rows: Rows) -> Rows:

@@ -95,6 +95,7 @@ def _compute(
         as_of=instant,
         parameters=policy.parameters,
         spot_time=spot.spot_time,
+        prior_close=spot.prior_close,
         oi_date=session.trading_date,
     )
     breaches = check_invariants(levels)

@@ -19,7 +19,7 @@ import numpy as np
 from common.errors import MalformedEntryError
 from common.models import GREEKS, QUOTE, SPOT, Rows
 
-SCHEMA = 1
+SCHEMA = 2
 Fields = Mapping[bytes, bytes]
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
 
@@ -114,6 +114,7 @@ class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     spot_time: int = 0
     spot_seq: int = -1
     spot: float = float("nan")
+    prior_close: float = float("nan")
     basis: float = float("nan")
     forward_source: str = "none"
     forward_residual: float = float("nan")

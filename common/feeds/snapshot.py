@@ -39,6 +39,8 @@ class FileSnapshot(ChainSnapshot, frozen=True, kw_only=True):
     """Contracts of adjusted or foreign roots, and earlier rows of a repeated contract."""
     spot_at: int | None = None
     """Time of the underlying's price [us] where it is not that of the quotes."""
+    prior_close: float = float("nan")
+    """The last close before the session of the quotes [$]."""
 
 
 @dataclass(slots=True)
@@ -124,7 +126,13 @@ class SnapshotRows:
         return max((time for *_, time, _ in self._named), default=0) or None
 
     def build(
-        self, *, symbol: str, as_of: int, spot: float, spot_at: int | None = None
+        self,
+        *,
+        symbol: str,
+        as_of: int,
+        spot: float,
+        spot_at: int | None = None,
+        prior_close: float = float("nan"),
     ) -> FileSnapshot:
         """The snapshot, rows sorted by expiry and key; of a repeated contract the last row."""
         named = list(zip(*self._named, strict=True)) or [()] * 5
@@ -150,6 +158,7 @@ class SnapshotRows:
             symbol=symbol,
             as_of=as_of,
             spot=spot,
+            prior_close=prior_close,
             expiries=expiries,
             expiry_index=index[order],
             quotes=rows[order],

@@ -98,7 +98,8 @@ def _normal(x: float) -> float:
 
 def make_spots(*prices: float, seq: int = 1000, time: int = NOON) -> Rows:
     """Prices of the underlying, numbered from ``seq`` on."""
-    return np.array([(time, seq + i, price) for i, price in enumerate(prices)], dtype=SPOT)
+    rows = [(time, seq + i, price, float("nan")) for i, price in enumerate(prices)]
+    return np.array(rows, dtype=SPOT)
 
 
 def make_batch(

@@ -166,7 +166,7 @@ def test_a_bad_value_is_one_line_that_names_the_variable(
 
 def test_several_bad_values_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEX_REDIS_PORT", "0")
-    monkeypatch.setenv("GEX_SIGN", "flow")
+    monkeypatch.setenv("GEX_SIGN", "dealers")
     with pytest.raises(UsageError) as caught:
         load_settings()
     assert [part.split(":")[0] for part in str(caught.value).split("; ")] == [
