@@ -197,6 +197,12 @@ CASES = (
     Case("expire", went_away, meanwhile=("go_away",)),
     Case("rotate", went_away, meanwhile=("go_away",)),
     Case("unauthorized", went_away, meanwhile=("go_away",)),
+    Case(
+        "unauthorized",  # even a token that is new is refused
+        lambda n: {"reconnects": STREAMS + n // 2, "go_aways": STREAMS},
+        {"path": "stream/quotes", "count": 2},
+        ("go_away",),
+    ),
     Case("rate_limit", refused, {"seconds": 3}, ("go_away",)),
     Case("quota_forbidden", refused, {"path": "stream/quotes", "count": 1}, ("go_away",)),
     Case("unavailable", refused, {"seconds": 1, "status": 502}, ("go_away",)),
@@ -249,10 +255,11 @@ def test_stalls_another_login_and_a_quota_at_once(live: Live) -> None:
     )
 
 
-def test_a_host_whose_clock_is_off_begins_the_session_anew(live: Live) -> None:
+@pytest.mark.parametrize("skew", [3, -3])
+def test_a_host_whose_clock_is_off_begins_the_session_anew(live: Live, skew: int) -> None:
     live.wait_until_whole()
     before = live.session()
-    happening = live.served.let("clock_skew", skew=3, seconds=3)
+    happening = live.served.let("clock_skew", skew=skew, seconds=3)
     skewed = wait_until(
         lambda: (found := live.session()).epoch > before.epoch and found,
         seconds=30,
@@ -265,7 +272,7 @@ def test_a_host_whose_clock_is_off_begins_the_session_anew(live: Live) -> None:
         what="a session with the right clock",
     )
     assert before.key == skewed.key == again.key
-    assert skewed.clock.market(0) - before.clock.market(0) == 3_000_000
+    assert skewed.clock.market(0) - before.clock.market(0) == skew * 1_000_000
     assert again.clock == before.clock
     live.wait_until_recovered()
     assert "bad_input" not in live.rejected()
