@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(ge=1)
     keep_seconds: float = Field(ge=0)
 
+    live_share: float = Field(ge=0, le=1)
     tick_seconds: float = Field(ge=0.05)
     replay_tick_seconds: Positive
     strike_seconds: Positive

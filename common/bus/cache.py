@@ -52,6 +52,7 @@ class Cache:
         self.client = client
         self._next_epoch = client.register_script(scripts.NEXT_EPOCH)
         self._publish = client.register_script(scripts.PUBLISH)
+        self._publish_live = client.register_script(scripts.PUBLISH_LIVE)
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -181,6 +182,24 @@ class Cache:
                 ],
             )
         return bool(written)
+
+    def publish_live(
+        self, symbol: str, level: JsonDict, *, shard: str, lease_epoch: int, ttl_ms: int
+    ) -> None:
+        """Replace the provisional level and tell its subscribers.
+
+        :param shard: whose lease gives the right to. :param ttl_ms: expiry of the key.
+        :raises FencedError: when the lease has moved on.
+        """
+        with bus_errors():
+            self._publish_live(
+                keys=[keys.lease(symbol, shard), keys.live(symbol)],
+                args=[lease_epoch, ttl_ms, orjson.dumps(level)],
+            )
+
+    def live(self, symbol: str) -> JsonDict | None:
+        """The provisional level, or None when nothing fresh is there."""
+        return self._json(keys.live(symbol))
 
     def answer_tick(self, session: Session, *, at: int, final: bool) -> None:
         """Note that an instant has been dealt with although there was nothing to publish."""

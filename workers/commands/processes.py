@@ -185,8 +185,9 @@ def worker_greeks(
     context = _begin()
     settings = context.settings
     with without_collecting():
+        from common.live import LiveLevels, LivePace  # noqa: PLC0415
         from common.quant import kernels  # noqa: PLC0415
-        from workers.greeks import GreeksHandler  # noqa: PLC0415
+        from workers.greeks import GreeksHandler, Live  # noqa: PLC0415
 
         kernels.load(folder=settings.state_dir / "kernels")
     keep_heap()
@@ -197,7 +198,12 @@ def worker_greeks(
         token=f"{os.getpid()}-{secrets.token_hex(6)}",
         milliseconds=round(settings.lease_seconds * 1000),
     )
-    handler = GreeksHandler(client, leases, settings.quant)
+    live = Live(
+        LiveLevels(settings.quant, software()),
+        LivePace(settings.live_share),
+        ttl_ms=round(3000 * settings.tick_seconds),
+    )
+    handler = GreeksHandler(client, leases, settings.quant, live)
     _run(Actor(Streams(client), handler, name, _policy(settings)))
 
 
