@@ -79,6 +79,8 @@ class Batcher:
         self._latched: dict[tuple[str, int], _Latched] = {}
         self.rows = 0
         """Quotes added and not yet flushed."""
+        self.held_counts = 0
+        """Quotes whose volume or open interest had fallen and was held at what it was."""
 
     @property
     def full(self) -> bool:
@@ -153,6 +155,8 @@ class Batcher:
         held = self._latched.get((shard, key))
         if held is None:
             held = self._latched[shard, key] = _Latched()
+        fallen = update.volume < held.volume or update.open_interest < held.open_interest
+        self.held_counts += fallen
         held.take(update)
         waiting.append(
             (

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     record_dir: Path | None = None
     speed: str
     simulator_seed: int
+    simulator_faults: str
     stale_after_seconds: Positive
     expirations: int = Field(ge=1, le=100)
     strike_proximity: int = Field(ge=1, le=100_000)

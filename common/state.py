@@ -65,8 +65,8 @@ def advance(
         spots.append(batch.spots)
     new = join_rows(incoming, QUOTE)
     late += int(_older(new, quotes).sum())
-    quotes = _merged(quotes, new)
     spot = join_rows(spots, SPOT)
+    quotes = _priced(_merged(quotes, new), spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
     solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
     greeks = _greeks(quotes, solution)
@@ -150,6 +150,23 @@ def _last_of_each(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
     places = np.empty(int(offsets.max()) + 1, np.intp)
     places[offsets] = rows  # of equal offsets the last is written
     return np.flatnonzero(places[offsets] == rows)
+
+
+def _priced(quotes: Rows, spots: Rows) -> Rows:
+    """Quotes that came before the first price of their run, with that price once it is there.
+
+    It is the first price behind each of them, however the two were cut into batches.
+    """
+    unpriced = np.flatnonzero(np.isnan(quotes["spot"]))
+    spots = spots[spots["seq"] >= 0]
+    if not unpriced.size or not len(spots):
+        return quotes
+    spots = spots[np.argsort(spots["seq"])]
+    following = np.searchsorted(spots["seq"], quotes["seq"][unpriced])
+    found = following < len(spots)
+    priced = quotes.copy()  # what was held is not changed
+    priced["spot"][unpriced[found]] = spots["price"][following[found]]
+    return priced
 
 
 def _older(new: Rows, held: Rows) -> BoolArray:

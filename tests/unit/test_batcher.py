@@ -154,6 +154,13 @@ def test_open_interest_is_set_once_within_a_session() -> None:
     assert [interest for _, interest in rows] == [-1, 0, 0, 500, 500, 500]
 
 
+def test_what_was_held_is_counted() -> None:
+    given = batcher()
+    for volume, interest in [(10, 5), (0, 5), (10, 0), (-1, -1), (11, 5)]:
+        given.add([quote(volume=volume, open_interest=interest)])
+    assert given.held_counts == 3
+
+
 def test_latches_belong_to_one_contract() -> None:
     rows = volumes_and_interests(
         quote(640.0, "C", volume=10, open_interest=5),

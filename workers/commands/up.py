@@ -118,6 +118,10 @@ def _check_feed(context: Context) -> None:
         parse_speed(settings.speed)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if settings.feed == "simulator" and settings.simulator_faults:
+        from workers.simulator.faults.schedule import read_schedule  # noqa: PLC0415
+
+        read_schedule(settings.simulator_faults, settings.simulator_seed)
     if settings.feed != "recording":
         return
     from common.feeds.playback import RecordingFeed  # noqa: PLC0415  numpy, only when needed
