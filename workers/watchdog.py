@@ -41,13 +41,17 @@ class Watchdog:
             quiet = [name for name in self.workers if self._stands(name, self._worker(name))]
             ticks = [self._stands(f"levels {s}", self._last_level(s)) for s in self.symbols]
         except ServiceError:
-            self._moved.clear()
+            self.forget()
             return []
         if any(ticks) and not quiet:  # without states there is no level, whoever ticks
             quiet += LEVELS
         for name in quiet:
             self._moved.pop(name, None)
         return quiet
+
+    def forget(self) -> None:
+        """Give everything its patience anew: something has been restarted."""
+        self._moved.clear()
 
     def _stands(self, name: str, seen: object) -> bool:
         """Whether it is what it was, for longer than patience; None is 'need not move'."""

@@ -98,8 +98,10 @@ class Supervisor:
         """
         try:
             calls = self._proxy().supervisor
-            calls.stopProcess(program)
-            calls.startProcess(program)
+            for row in calls.getAllProcessInfo():
+                if row["name"] == program:
+                    calls.stopProcess(f"{row['group']}:{program}")
+                    calls.startProcess(f"{row['group']}:{program}")
         except (OSError, xmlrpc.client.Error) as error:
             raise ServiceError(f"{program} cannot be restarted: {error}") from error
 

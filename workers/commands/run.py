@@ -5,6 +5,7 @@ Owns the life of an instance in the foreground; must not know a command's option
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import threading
@@ -29,6 +30,7 @@ from workers.commands.own_servers import check_own_servers
 from workers.context import STARTED, Context, console
 from workers.watchdog import Watchdog
 
+log = logging.getLogger(__name__)
 _START_SECONDS = 90.0
 _NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
@@ -46,6 +48,8 @@ class Run:
     seconds: float | None
     dashboard: bool = True
     supervisor: Supervisor = field(init=False)
+    waking: set[str] = field(default_factory=set, init=False)
+    """Programs that are being restarted because they stood still."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -171,7 +175,8 @@ class Run:
                     self._check_programs()
                     refused, checked = self._refused_feed(), now
                     for name in watch.look():
-                        display.note(self._wake(cache, name, settings.watchdog_seconds))
+                        if name not in self.waking:
+                            display.note(self._wake(cache, watch, name))
                     if refused and not display.has_levels:
                         raise ServiceError(refused)
                 try:
@@ -195,18 +200,23 @@ class Run:
             patience=max(settings.watchdog_seconds, 10.0 * settings.tick_seconds),
         )
 
-    def _wake(self, cache: Cache, program: str, seconds: float) -> str:
+    def _wake(self, cache: Cache, watch: Watchdog, program: str) -> str:
         """Restart a program that stands still, in the background; what to tell of it."""
+        self.waking.add(program)
 
         def restart() -> None:
-            with suppress(ServiceError):
+            try:
                 self.supervisor.restart(program)
+            except ServiceError as error:
+                log.error("%s", error)
+            watch.forget()
+            self.waking.discard(program)
 
         threading.Thread(target=restart, daemon=True).start()
         with suppress(ServiceError):
             for symbol in self.context.settings.symbols:
                 cache.add_counts(symbol, {f"watchdog_{program}": 1})
-        return f"{program} stood still for {seconds:.0f} s; it is being restarted"
+        return f"{program} stood still for {watch.patience:.0f} s; it is being restarted"
 
     def _is_finished(self, cache: Cache) -> bool:
         """Whether the feed is done, the last level of each symbol out, and everything stored."""
