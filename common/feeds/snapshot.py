@@ -7,6 +7,7 @@ and keys, order, duplicates; must not know any format. Bad rows are counted, nev
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,6 +29,7 @@ _COUNTS = ("bid_size", "ask_size", "volume", "open_interest")
 _HIGHEST_STRIKE = 2_147_483.0
 HIGHEST_COUNT = 2_147_483_647
 """Where counts end: they are kept in 32 bits."""
+_LARGEST = sys.float_info.max
 _ABSENT = {"", "nan", "null", "none", "-", "--", "n/a"}
 
 
@@ -191,7 +193,7 @@ def number(value: Any) -> float:
 def price(value: Any) -> float:
     """A float; NaN for nothing, :data:`BAD_PRICE` for something that is no finite number."""
     if type(value) is float or type(value) is int:
-        return float(value) if math.isfinite(value) else BAD_PRICE
+        return float(value) if abs(value) <= _LARGEST else BAD_PRICE
     if value is None:
         return math.nan
     try:

@@ -13,6 +13,7 @@ import asyncio
 import json
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -109,7 +110,7 @@ def _parsed(figure_id: str, lines: list[bytes], shape: type, goal: float | None)
     chunks = [
         b"".join(lines[at : at + _ROWS_A_CHUNK]) for at in range(0, len(lines), _ROWS_A_CHUNK)
     ]
-    decode = msgspec.json.Decoder(shape).decode
+    decode: Callable[[bytes], object] = msgspec.json.Decoder(shape).decode
     cut = [line.rstrip(b"\n") for line in lines]
     book, framing = Book("SPY"), Lines()
 

@@ -204,8 +204,9 @@ def _price(value: _Value) -> Price:
     """A price as text, whatever it was."""
     if value is UNSET or value is None:
         return value
-    text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= LONGEST_PRICE else str(price(text))
+    if isinstance(value, str) and len(value) <= LONGEST_PRICE:
+        return value
+    return str(price(value))
 
 
 def _count(value: _Value) -> Count:
