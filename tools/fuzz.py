@@ -235,7 +235,7 @@ _DAMAGES: list[Damage] = [_flip, _flip, _insert, _remove, _repeat, _spoil, _renu
 
 def _kind(reason: str) -> str:
     """A reason without what differs from line to line."""
-    return re.sub(r"(:? line |\(byte|- at|byte 0x).*", "", reason).strip()
+    return re.sub(r"(:? line |\(byte|- at|bytes? (0x|in)).*", "", reason).strip()
 
 
 def main() -> None:
