@@ -6,6 +6,7 @@ microseconds since the Unix epoch, UTC, *market time* unless a name says otherwi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from enum import IntEnum
 from typing import Any, Literal, Self
@@ -93,6 +94,16 @@ FLAG_WITHDRAWN = 1
 
 MAX_STRIKE = 2_147_483.0
 """The largest strike that fits a contract key [$]."""
+
+
+def join_rows(parts: Sequence[npt.NDArray[Any]], layout: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The parts one after the other, as plain bytes: numpy copies records field by field."""
+    if not parts:
+        return np.empty(0, layout)
+    raw = f"V{layout.itemsize}"
+    return np.concatenate([np.ascontiguousarray(part, layout).view(raw) for part in parts]).view(
+        layout
+    )
 
 
 def contract_keys(*, strikes: npt.ArrayLike, puts: npt.ArrayLike) -> npt.NDArray[np.uint32]:

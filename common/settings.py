@@ -107,8 +107,10 @@ class Settings(BaseSettings):
     lease_seconds: Positive
     reclaim_seconds: Positive
     max_deliveries: int = Field(ge=1)
+    watchdog_seconds: Positive
     keep_seconds: float = Field(ge=0)
 
+    live_share: float = Field(ge=0, le=1)
     tick_seconds: float = Field(ge=0.05)
     replay_tick_seconds: Positive
     strike_seconds: Positive

@@ -210,9 +210,7 @@ def _dead(client: Client) -> Iterator[Finding]:
         "dead letters",
         total == 0,
         detail or "none",
-        f"`redis-cli XREVRANGE {keys.dead('greeks')} + - COUNT 1` shows reason and traceback"
-        if total
-        else "",
+        "`gex dead list` shows them, `gex dead retry` drives them again" if total else "",
     )
 
 

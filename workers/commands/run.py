@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -24,7 +26,8 @@ from common.servers.supervisor import Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
-from workers.context import Context, console
+from workers.context import STARTED, Context, console
+from workers.watchdog import Watchdog
 
 _START_SECONDS = 90.0
 _NEEDED_FREE_BYTES = 200 * 1024 * 1024
@@ -85,6 +88,7 @@ class Run:
         )
         return {
             **passed,
+            STARTED: str(time.time_ns()),
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
             "GEX_START_SIMULATOR": str("simulator" in settings.feeds_in_use).lower(),
@@ -161,12 +165,15 @@ class Run:
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
         checked, refused = 0.0, None
+        watch = self._watch(cache)
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
                     self._check_programs()
                     refused, checked = self._refused_feed(), now
+                    for name in watch.look():
+                        display.note(self._wake(cache, name, settings.watchdog_seconds))
                     if refused and not display.has_levels:
                         raise ServiceError(refused)
                 try:
@@ -180,6 +187,28 @@ class Run:
                     display.warn(refused)
                 time.sleep(0.2)
         return 0
+
+    def _watch(self, cache: Cache) -> Watchdog:
+        settings = self.context.settings
+        return Watchdog(
+            cache,
+            settings.symbols,
+            [f"greeks-{number}" for number in range(settings.greeks_workers)],
+            patience=max(settings.watchdog_seconds, 10.0 * settings.tick_seconds),
+        )
+
+    def _wake(self, cache: Cache, program: str, seconds: float) -> str:
+        """Restart a program that stands still, in the background; what to tell of it."""
+
+        def restart() -> None:
+            with suppress(ServiceError):
+                self.supervisor.restart(program)
+
+        threading.Thread(target=restart, daemon=True).start()
+        with suppress(ServiceError):
+            for symbol in self.context.settings.symbols:
+                cache.add_counts(symbol, {f"watchdog_{program}": 1})
+        return f"{program} stood still for {seconds:.0f} s; it is being restarted"
 
     def _is_finished(self, cache: Cache) -> bool:
         """Whether the feed is done, the last level of each symbol out, and everything stored."""

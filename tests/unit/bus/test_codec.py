@@ -88,6 +88,8 @@ def full_blob() -> StateBlob:
 def test_a_batch_is_read_as_it_was_written(
     quotes: Rows, spots: Rows, session: str, epoch: int, number: int, *, reset: bool
 ) -> None:
+    quotes = quotes.copy()  # NaN of every kind, but the numbers of one run
+    quotes["seq"] = (epoch % 2**31) * 2**32 + quotes["seq"] % 2**32
     written = make_batch(
         number, quotes=quotes, spots=spots, epoch=epoch, session=session, reset=reset
     )
@@ -95,6 +97,16 @@ def test_a_batch_is_read_as_it_was_written(
     assert read.header == written.header
     assert read.quotes.tobytes() == quotes.tobytes()
     assert read.spots.tobytes() == spots.tobytes()
+
+
+def test_numbers_too_far_apart_for_one_batch_are_refused_and_not_bent() -> None:
+    quotes = make_quotes([640.0])
+    quotes["seq"] = [5, 5 + 2**32 - 1]
+    batch = make_batch(quotes=quotes)
+    assert Batch.decode(as_read(batch.encode())).quotes["seq"].tolist() == [5, 2**32 + 4]
+    quotes["seq"] = [5, 5 + 2**32]
+    with pytest.raises(OverflowError):
+        make_batch(quotes=quotes).encode()
 
 
 @given(rows=rows_of(GREEKS))
@@ -150,7 +162,7 @@ def test_every_truncation_of_a_state_is_malformed() -> None:
 def test_a_header_that_counts_other_rows_than_there_are_is_malformed(count: int) -> None:
     batch = full_batch()  # 22 quotes
     header = msgspec.structs.replace(batch.header, quotes=count)
-    with pytest.raises(MalformedEntryError, match="field 'q' holds 1760 bytes"):
+    with pytest.raises(MalformedEntryError, match="field 'q' holds 1672 bytes"):
         Batch.decode(as_read(Batch(header, batch.quotes, batch.spots).encode()))
 
 
