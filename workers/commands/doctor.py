@@ -217,7 +217,8 @@ def _dead(client: Client) -> Iterator[Finding]:
 def _levels(context: Context, cache: Cache, symbol: str) -> Iterator[Finding]:
     session = cache.session(symbol)
     if session is None:
-        yield Finding(f"feed {symbol}", ok=False, detail="no session", advice="see logs/ingest.log")
+        detail = f"{context.settings.feed_of(symbol)}: no session"
+        yield Finding(f"feed {symbol}", ok=False, detail=detail, advice="see logs/ingest.log")
         return
     yield Finding(f"feed {symbol}", ok=True, detail=f"{session.feed}, {session.key}")
     latest = cache.latest(symbol)

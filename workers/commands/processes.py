@@ -120,7 +120,7 @@ def serve_dashboard() -> None:
     """The page: levels, charts and the day's history in a browser."""
     context = _begin()
     settings, runtime = context.settings, _runtime(context)
-    if settings.feed != "none":
+    if set(settings.feeds_in_use) != {"none"}:
         _wait_for_a_level(context)
     from workers.dashboard.documents import Documents  # noqa: PLC0415  Dash, only where it is needed
     from workers.dashboard.history import History  # noqa: PLC0415

@@ -24,7 +24,7 @@ from common.db import migrate
 from common.errors import ServiceError, UsageError
 from common.servers.instance import Runtime
 from common.servers.supervisor import Supervisor, end_leftovers
-from common.settings import environment_for
+from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
 from workers.context import STARTED, Context, console
@@ -86,6 +86,7 @@ class Run:
             settings,
             symbols=",".join(settings.symbols),
             feed=settings.feed,
+            feeds=feeds_text(settings.feeds) or ",",  # none, whatever an .env says
             recording=settings.recording,
             speed=settings.speed,
         )
@@ -94,9 +95,9 @@ class Run:
             STARTED: str(time.time_ns()),
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
-            "GEX_START_SIMULATOR": str(settings.feed == "simulator").lower(),
+            "GEX_START_SIMULATOR": str("simulator" in settings.feeds_in_use).lower(),
             "GEX_START_DASHBOARD": str(self.dashboard).lower(),
-            "GEX_START_INGEST": str(settings.feed != "none").lower(),
+            "GEX_START_INGEST": str(set(settings.feeds_in_use) != {"none"}).lower(),
             "GEX_GREEKS_WORKERS": str(settings.greeks_workers),
         }
 
@@ -159,7 +160,8 @@ class Run:
             url = instance.dashboard_url()
             console.print(f"[bold green]page      {url}[/]   (with the first level)")
         console.print(f"logs      {instance.log_dir}")
-        console.print(f"feed      {settings.feed}  {' '.join(settings.symbols)}   (Ctrl-C stops)")
+        feeds = [f"{feed}  {' '.join(names)}" for feed, names in settings.feeds_in_use.items()]
+        console.print(f"feed      {', '.join(feeds)}   (Ctrl-C stops)")
 
     def _follow(self) -> int:
         cache = Cache(self.context.redis())

@@ -140,7 +140,7 @@ def simulator(
     Example: gex simulator --recording spy_0dte_2026-08-19.csv.gz --speed 60
     """
     context = Context.load(symbols=symbols, simulator_seed=seed, simulator_faults=faults)
-    if when_needed and context.settings.feed != "simulator":
+    if when_needed and "simulator" not in context.settings.feeds_in_use:
         idle(f"the feed is {context.settings.feed!r}; there is nothing to simulate")
         return
     wishes = Wishes(

@@ -175,7 +175,7 @@ def _show(found: dict[str, Any]) -> None:
         console.print(_actors_table(found["actors"]))
     for symbol, row in found["symbols"].items():
         console.print(
-            f"{symbol}: {row['session']} epoch {row['epoch']} "
+            f"{symbol}: feed {row['feed'] or '–'} session {row['session']} epoch {row['epoch']} "
             f"state {row['state'] or 'no fresh level'} as of {row['as_of'] or '–'}"
         )
         counters = ", ".join(f"{name} {value:,}" for name, value in row["counters"].items())
