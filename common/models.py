@@ -6,6 +6,7 @@ microseconds since the Unix epoch, UTC, *market time* unless a name says otherwi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import date
 from enum import IntEnum
@@ -180,7 +181,7 @@ class SpotUpdate(msgspec.Struct, frozen=True, gc=False):
     time: int
     price: float
     seq: int = -1
-    prior_close: float = float("nan")
+    prior_close: float = math.nan
     """The last close before this session [$]; NaN where the source does not say."""
 
 

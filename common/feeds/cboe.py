@@ -5,6 +5,7 @@ Owns the JSON layout and what Cboe's delay makes of time; must not touch a file 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -85,7 +86,7 @@ def _prior_close(data: JsonDict) -> float:
     ``prev_day_close`` names it until the close only, and this session's own after it.
     """
     before = number(data.get("close")) - number(data.get("price_change"))
-    return round(before, 4) if before > 0.0 else float("nan")
+    return round(before, 4) if before > 0.0 else math.nan
 
 
 def _add(rows: SnapshotRows, row: object, symbol: str) -> None:

@@ -42,7 +42,7 @@ class FileSnapshot(ChainSnapshot, frozen=True, kw_only=True):
     """Contracts of adjusted or foreign roots, and earlier rows of a repeated contract."""
     spot_at: int | None = None
     """Time of the underlying's price [us] where it is not that of the quotes."""
-    prior_close: float = float("nan")
+    prior_close: float = math.nan
     """The last close before the session of the quotes [$]."""
 
 
@@ -135,7 +135,7 @@ class SnapshotRows:
         as_of: int,
         spot: float,
         spot_at: int | None = None,
-        prior_close: float = float("nan"),
+        prior_close: float = math.nan,
     ) -> FileSnapshot:
         """The snapshot, rows sorted by expiry and key; of a repeated contract the last row."""
         named = list(zip(*self._named, strict=True)) or [()] * 5

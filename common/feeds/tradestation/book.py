@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from common.feeds.roots import underlying_of
-from common.feeds.snapshot import price
+from common.feeds.snapshot import number, price
 from common.feeds.tradestation.messages import Price, Row
 from common.feeds.tradestation.symbols import Contract, parse_option_symbol, root_of
 from common.models import QuoteUpdate, SpotUpdate
@@ -44,7 +44,7 @@ class Book:
         self._held: dict[Contract, _Held] = {}
         self._named: dict[str, _Held] = {}
         """The same by name, in each spelling that has come."""
-        self._bid = self._ask = self._last = math.nan
+        self._bid = self._ask = self._last = self._prior = math.nan
         self.spot = math.nan
         """The latest price of the underlying [$]."""
         self.refused: Counter[str] = Counter()
@@ -129,11 +129,14 @@ class Book:
         self._bid = self._bid if row.Bid is UNSET else _PRICES[row.Bid]
         self._ask = self._ask if row.Ask is UNSET else _PRICES[row.Ask]
         self._last = self._last if row.Last is UNSET else _PRICES[row.Last]
+        prior = number(row.PreviousClose)
         spot = self._middle_or_last()
-        if not spot > 0.0 or spot == self.spot:
+        if not spot > 0.0 or (spot == self.spot and not prior > 0.0):
             return None
+        if prior > 0.0:
+            self._prior = round(prior, _DECIMALS)
         self.spot = spot
-        return SpotUpdate(time, spot, seq)
+        return SpotUpdate(time, spot, seq, self._prior)
 
     def _reason(self, name: str) -> str:
         """Why a row of this name is of no use."""

@@ -96,6 +96,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     BidSize: Count = UNSET
     Last: Price = UNSET
     Volume: Count = UNSET
+    PreviousClose: Price = UNSET
     Legs: tuple[Leg] | UnsetType | None = UNSET
 
     @property
@@ -131,6 +132,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     AskSize: _Value = UNSET
     Volume: _Value = UNSET
     DailyOpenInterest: _Value = UNSET
+    PreviousClose: _Value = UNSET
 
     def row(self) -> Row:
         """The data of the line; a row of several legs names nothing."""
@@ -145,6 +147,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
             AskSize=_count(self.AskSize),
             Volume=_count(self.Volume),
             DailyOpenInterest=_count(self.DailyOpenInterest),
+            PreviousClose=_price(self.PreviousClose),
         )
 
 
