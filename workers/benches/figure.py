@@ -83,12 +83,17 @@ def seconds_of(action: Callable[[], object]) -> float:
 
 
 def interleaved(
-    actions: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 1
+    actions: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    calls: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of each action; the actions take turns, so that noise hits all alike.
 
     :param calls: a turn's timed calls, the mean of which is the turn's figure; with more than
         one, a call before them is not timed, so that each action finds its own caches warm.
+    :param clock: ``time.process_time`` where what others do on the machine must not count.
     """
     for action in actions.values():
         action()
@@ -97,8 +102,8 @@ def interleaved(
         for name, action in actions.items():
             if calls > 1:
                 action()
-            began = time.perf_counter()
+            began = clock()
             for _ in range(calls):
                 action()
-            times[name].append((time.perf_counter() - began) / calls)
+            times[name].append((clock() - began) / calls)
     return {name: statistics.median(values) for name, values in times.items()}
