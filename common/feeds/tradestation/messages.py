@@ -6,6 +6,8 @@ Absent, null and zero stay three things: an absent field is ``UNSET``, null is N
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -84,6 +86,14 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     AskSize: Value = UNSET
     Volume: Value = UNSET
     DailyOpenInterest: Value = UNSET
+    MarketFlags: Any = UNSET
+
+    @property
+    def is_delayed(self) -> bool | None:
+        """Whether the quote is called delayed; None where nothing is said of it."""
+        flags = self.MarketFlags
+        said = flags.get("IsDelayed") if isinstance(flags, dict) else None
+        return said if isinstance(said, bool) else None
 
     @property
     def name(self) -> str:
@@ -143,6 +153,12 @@ class Strikes(msgspec.Struct, frozen=True):
     """Reply of ``/marketdata/options/strikes/{underlying}``; one inner item a leg."""
 
     Strikes: list[list[str]]
+
+
+class Quotes(msgspec.Struct, frozen=True):
+    """Reply of ``/marketdata/quotes/{symbols}``; what is refused stands in a list of its own."""
+
+    Quotes: list[Row] | None = None
 
 
 class ApiError(msgspec.Struct, frozen=True):
