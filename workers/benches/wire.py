@@ -40,6 +40,10 @@ class _Leg(msgspec.Struct):
     Symbol: str
 
 
+class _Flags(msgspec.Struct):
+    IsDelayed: bool = False
+
+
 class _Chain(msgspec.Struct):
     """The fields of a chain row that the platform looks at."""
 
@@ -54,6 +58,7 @@ class _Chain(msgspec.Struct):
     BidSize: int | None = None
     Last: str | None = None
     Volume: int | None = None
+    MarketFlags: _Flags | None = None
     Legs: list[_Leg] | None = None
 
 
@@ -71,6 +76,7 @@ class _Quote(msgspec.Struct):
     BidSize: str | None = None
     Last: str | None = None
     Volume: str | None = None
+    MarketFlags: _Flags | None = None
     Legs: list[_Leg] | None = None
 
 
