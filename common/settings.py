@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from common.errors import UsageError
 from common.resources import project_root, resource
+from common.selection import ExpirationRule, StrikeRule
 
 PREFIX = "GEX_"
 FeedSetting = Literal["simulator", "tradestation", "cboe", "recording", "none"]
@@ -85,8 +86,13 @@ class Settings(BaseSettings):
     simulator_seed: int
     simulator_faults: str
     stale_after_seconds: Positive
-    expirations: int = Field(ge=1, le=100)
-    strike_proximity: int = Field(ge=1, le=100_000)
+    expirations: str
+    strikes: str
+    recentre: float = Field(ge=0, lt=1)
+    near_money: int = Field(ge=0, le=1000)
+    quote_symbols: Annotated[tuple[str, ...], NoDecode]
+    first_row_seconds: Positive
+    data_watchdog_seconds: Positive
 
     cboe_url: HttpUrl
     cboe_poll_seconds: Positive
@@ -100,6 +106,8 @@ class Settings(BaseSettings):
     tradestation_scopes: str
     tradestation_pkce: bool
     tradestation_streams: int = Field(ge=2, le=1000)
+    tradestation_count_quotes: bool
+    tradestation_max_symbols: int = Field(ge=2, le=1000)
     tradestation_date_format: Literal["MM-DD-YYYY", "YYYY-MM-DD", "ISO"]
 
     flush_milliseconds: Positive
@@ -132,14 +140,31 @@ class Settings(BaseSettings):
     @field_validator("symbols", mode="before")
     @classmethod
     def _split_symbols(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
+        value = _symbols(value)
         if not value:
             raise ValueError("name at least one symbol, e.g. SPY")
-        value = tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
-        for symbol in value if isinstance(value, tuple) else ():
-            if not symbol.isalnum() or len(symbol) > 8:
-                raise ValueError(f"{symbol!r} is no underlying symbol (plain root: SPY, SPX)")
+        return value
+
+    @field_validator("quote_symbols", mode="before")
+    @classmethod
+    def _split_quote_symbols(cls, value: object) -> object:
+        return _symbols(value)
+
+    @field_validator("expirations", "strikes", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
+
+    @field_validator("expirations")
+    @classmethod
+    def _check_expirations(cls, value: str) -> str:
+        ExpirationRule.parse(value)
+        return value
+
+    @field_validator("strikes")
+    @classmethod
+    def _check_strikes(cls, value: str) -> str:
+        StrikeRule.parse(value)
         return value
 
     @field_validator("feeds", mode="before")
@@ -208,6 +233,20 @@ class Settings(BaseSettings):
         """Arguments, then environment, then ``.env``, then ``config/default.toml``."""
         defaults = TomlConfigSettingsSource(settings_cls, resource("config") / "default.toml")
         return init_settings, env_settings, dotenv_settings, defaults
+
+
+def _symbols(value: object) -> object:
+    """Plain roots, each once, of a text with commas.
+
+    :raises ValueError: for what is none.
+    """
+    if isinstance(value, str):
+        value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
+    value = tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
+    for symbol in value if isinstance(value, tuple) else ():
+        if not symbol.isalnum() or len(symbol) > 8:
+            raise ValueError(f"{symbol!r} is no underlying symbol (plain root: SPY, SPX)")
+    return value
 
 
 def default_state_dir() -> Path:

@@ -28,6 +28,7 @@ from common.feeds.schedule import Schedule, Sleep
 from common.feeds.snapshot import FileSnapshot
 from common.feeds.snapshot_updates import Contract, snapshot_updates
 from common.models import MarketClock, Session, SnapshotEnd, Update
+from common.selection import ExpirationRule, Listed, is_third_friday
 
 log = logging.getLogger(__name__)
 CLOCK = MarketClock(0, -FEED_DELAY_US)
@@ -45,8 +46,8 @@ class CboeFeed:
     url: str
     """Folder of the files, e.g. ``https://cdn.cboe.com/api/global/delayed_quotes/options``."""
     poll_seconds: float = 15.0
-    expirations: int = 5
-    """The nearest ones are followed."""
+    expirations: ExpirationRule = field(default_factory=lambda: ExpirationRule.parse("5"))
+    """Which ones are followed."""
     wall: Callable[[], int] = wall_us
     sleep: Sleep = asyncio.sleep
 
@@ -149,10 +150,10 @@ class CboeSession:
             raise FeedError(f"{self.feed.address}: {error}") from error
 
     def _chosen(self, snapshot: FileSnapshot) -> FileSnapshot:
-        """The part of a chain that is followed: the nearest expirations from the date on."""
-        day = self.session.trading_date
-        ahead = [each for each in snapshot.expiries if each.expiration >= day]
-        wanted = set(ahead[: self.feed.expirations])
+        """The part of a chain that is followed: the expirations of the rule."""
+        listed = [Listed(each, is_third_friday(each.expiration)) for each in snapshot.expiries]
+        chosen = self.feed.expirations.choose(listed, self.session.trading_date)
+        wanted = {each.expiry for each in chosen}
         numbers = [at for at, each in enumerate(snapshot.expiries) if each in wanted]
         rows = np.isin(snapshot.expiry_index, numbers)
         return structs.replace(

@@ -41,6 +41,10 @@ class _Leg(msgspec.Struct):
     Symbol: str
 
 
+class _Flags(msgspec.Struct):
+    IsDelayed: bool = False
+
+
 class _Chain(msgspec.Struct):
     """The fields of a chain row that the platform looks at."""
 
@@ -55,6 +59,7 @@ class _Chain(msgspec.Struct):
     BidSize: int | None = None
     Last: str | None = None
     Volume: int | None = None
+    MarketFlags: _Flags | None = None
     Legs: list[_Leg] | None = None
 
 
@@ -72,6 +77,7 @@ class _Quote(msgspec.Struct):
     BidSize: str | None = None
     Last: str | None = None
     Volume: str | None = None
+    MarketFlags: _Flags | None = None
     Legs: list[_Leg] | None = None
 
 

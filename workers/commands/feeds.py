@@ -19,6 +19,8 @@ from common.feeds.base import Feed
 from common.feeds.frames import Recorder, Rotation
 from common.feeds.tradestation.tokens import TokenFile
 from common.models import Session
+from common.selection import ExpirationRule, StrikeRule
+from common.settings import Settings
 from workers.context import Context
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def _cboe_feeds(context: Context) -> dict[str, Feed]:
             symbol,
             settings.cboe_url,
             poll_seconds=settings.cboe_poll_seconds,
-            expirations=settings.expirations,
+            expirations=ExpirationRule.parse(settings.expirations),
         )
         for symbol in settings.symbols
     }
@@ -107,6 +109,7 @@ def make_broker_feeds(
     :raises UsageError: when the login is missing from the settings, or nothing simulates.
     """
     from common.feeds.tradestation.auth import TokenSource  # noqa: PLC0415
+    from common.feeds.tradestation.budget import StreamBudget  # noqa: PLC0415
     from common.feeds.tradestation.client import (  # noqa: PLC0415
         CONNECT_SECONDS,
         SILENCE_SECONDS,
@@ -114,6 +117,7 @@ def make_broker_feeds(
     )
     from common.feeds.tradestation.feed import TradeStationFeed  # noqa: PLC0415
     from common.feeds.tradestation.listing import Choice  # noqa: PLC0415
+    from common.feeds.tradestation.open_streams import Allowance  # noqa: PLC0415
 
     settings = context.settings
     api_url, signin_url, client_id, secret, refresh = _login(context)
@@ -131,24 +135,53 @@ def make_broker_feeds(
         refresh_token=refresh,
     )
     client = TradeStationClient(http, tokens, url=api_url)
-    room = settings.tradestation_streams // len(settings.symbols) - 1
-    if room < 1:
-        raise UsageError(
-            f"{len(settings.symbols)} symbols need two streams each; the broker allows "
-            f"{settings.tradestation_streams} (GEX_TRADESTATION_STREAMS)"
-        )
     choice = Choice(
-        expirations=settings.expirations,
-        strike_proximity=settings.strike_proximity,
-        chain_streams=room,
+        expirations=ExpirationRule.parse(settings.expirations),
+        strikes=StrikeRule.parse(settings.strikes),
+        chain_streams=_chain_streams(settings),
         date_format=settings.tradestation_date_format,
+        quote_symbols=settings.quote_symbols,
+        near_money=settings.near_money,
+        symbols_per_stream=settings.tradestation_max_symbols,
+        recentre=settings.recentre,
+    )
+    allowance = Allowance(
+        StreamBudget(
+            settings.state_dir / f"{settings.feed}.streams", settings.tradestation_streams
+        ),
+        counts_quotes=settings.tradestation_count_quotes,
     )
     return {
         symbol: TradeStationFeed(
-            client, symbol, choice, stale_after_seconds=settings.stale_after_seconds, tap=tap
+            client,
+            symbol,
+            choice,
+            allowance,
+            stale_after_seconds=settings.stale_after_seconds,
+            first_row_seconds=settings.first_row_seconds,
+            data_seconds=settings.data_watchdog_seconds,
+            tap=tap,
         )
         for symbol in settings.symbols
     }
+
+
+def _chain_streams(settings: Settings) -> int:
+    """How many chains of each symbol the budget of streams has room for.
+
+    :raises UsageError: when it has none.
+    """
+    quoted = 1 + len(settings.quote_symbols) + settings.near_money
+    quotes = -(-quoted // settings.tradestation_max_symbols)
+    if not settings.tradestation_count_quotes:
+        quotes = 0
+    room = settings.tradestation_streams // len(settings.symbols) - quotes
+    if room < 1:
+        raise UsageError(
+            f"{len(settings.symbols)} symbols need {quotes + 1} streams each; the broker allows "
+            f"{settings.tradestation_streams} (GEX_TRADESTATION_STREAMS)"
+        )
+    return room
 
 
 def _uses_proxies(url: str) -> bool:

@@ -8,19 +8,18 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Literal
 
-from common.clock import is_trading_day, previous_trading_day
+from common.clock import previous_trading_day
 from common.feeds.roots import INDEXES
 from common.feeds.tradestation.symbols import parse_option_symbol
 from common.models import JsonDict
+from common.selection import is_third_friday
 from workers.simulator.quotes import Quoted
 from workers.simulator.rows import number_text
 
 
 def expiration_type(day: date) -> Literal["Weekly", "Monthly", "EOM"]:
     """Monthly for a third Friday or the trading day before it, EOM for a month's last."""
-    third = day.replace(day=15)
-    third += timedelta(days=(4 - third.weekday()) % 7)
-    if day == (third if is_trading_day(third) else previous_trading_day(third)):
+    if is_third_friday(day):
         return "Monthly"
     following = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
     return "EOM" if day == previous_trading_day(following) else "Weekly"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,12 +20,15 @@ from common.clock import SECOND, session_hours, wall_us
 from common.errors import FeedError
 from common.feeds.backoff import Backoff
 from common.feeds.schedule import Schedule, Sleep
+from common.feeds.tradestation.beside import Beside
 from common.feeds.tradestation.book import Book
 from common.feeds.tradestation.client import TradeStationClient
 from common.feeds.tradestation.first_pass import FirstPass
+from common.feeds.tradestation.following import Following
 from common.feeds.tradestation.listing import Chain, Choice, Listing
-from common.feeds.tradestation.streams import Arrival, StreamReader
-from common.feeds.tradestation.symbols import parse_option_symbol
+from common.feeds.tradestation.open_streams import Allowance, OpenStreams
+from common.feeds.tradestation.streams import Arrival, Patience
+from common.feeds.tradestation.symbols import Contract, parse_option_symbol
 from common.models import MarketClock, Session, SnapshotEnd, Update
 
 log = logging.getLogger(__name__)
@@ -68,11 +72,16 @@ class TradeStationFeed:
     client: TradeStationClient
     symbol: str
     choice: Choice = field(default_factory=Choice)
+    allowance: Allowance = field(default_factory=Allowance)
     stale_after_seconds: float = 15.0
+    first_row_seconds: float = 20.0
+    data_seconds: float = 60.0
+    """See :class:`~common.feeds.tradestation.streams.Patience`."""
     tap: Callable[[Session], Tap] | None = None
     """Makes what a session's raw frames are written to."""
     wall: Callable[[], int] = wall_us
     sleep: Sleep = asyncio.sleep
+    now: Callable[[], float] = time.monotonic
 
     async def sessions(self) -> AsyncIterator[TradeStationSession]:
         """Trading dates without end; between them it waits.
@@ -134,6 +143,12 @@ class TradeStationSession:
     chains: list[Chain]
     counters: Counter[str] = field(default_factory=Counter)
     """What happened on the wire."""
+    beside: Beside = field(init=False)
+    """What quotes tell beside prices: the level of VIX, delays."""
+
+    def __post_init__(self) -> None:
+        others = self.listing.choice.quote_symbols
+        self.beside = Beside(self.session.symbol, others, self.counters)
 
     async def frames(self) -> AsyncIterator[list[Update]]:
         """Updates as they arrive; the first pass over the chain ends with a ``SnapshotEnd``.
@@ -141,31 +156,39 @@ class TradeStationSession:
         :raises CredentialsError: when the login or its rights do not suffice.
         :raises UsageError: when the host refuses a stream as such.
         """
-        loop, clock = asyncio.get_running_loop(), self.session.clock
+        now, clock = self.feed.now, self.session.clock
         book = Book(self.session.symbol)
         expected = {chain.source.name: chain.contracts for chain in self.chains}
-        first: FirstPass | None = FirstPass(expected, began=loop.time())
-        async with self._reading() as reading, self._tapping() as tap:
+        first: FirstPass | None = FirstPass(expected, began=now())
+        async with (
+            self._tapping() as tap,
+            self._streaming() as streams,
+            self._following(streams) as following,
+        ):
             while self._goes_on():
-                arrival = await reading.next(_LOOK_SECONDS)
-                time = clock.market(self.feed.wall())
+                arrival = await streams.next(_LOOK_SECONDS)
+                at = clock.market(self.feed.wall())
                 updates: list[Update] = []
                 if arrival is not None:
-                    tap.lines(arrival.source, time, arrival.lines)
-                    updates = self._merge(book, arrival, time)
+                    tap.lines(arrival.source, at, arrival.lines)
+                    updates = self._merge(book, arrival, at)
                     if first:
-                        _watch(first, arrival, loop.time())
-                if first and first.is_complete(loop.time(), has_spot=book.spot > 0.0):
+                        _watch(first, arrival, now(), following.names)
+                if first and first.is_complete(now(), has_spot=book.spot > 0.0):
                     self._report(first, len(book))
                     first = None
-                    updates.append(SnapshotEnd(time))
-                    tap.snapshot_end(time)
+                    updates.append(SnapshotEnd(at))
+                    tap.snapshot_end(at)
+                if first is None:
+                    following.look(book.spot, book.contracts)
                 if updates:
                     yield updates
 
-    def _merge(self, book: Book, arrival: Arrival, time: int) -> list[Update]:
-        made = (book.apply(row, time) for row in arrival.rows)
-        updates: list[Update] = [update for update in made if update is not None]
+    def _merge(self, book: Book, arrival: Arrival, at: int) -> list[Update]:
+        rows = arrival.rows
+        if arrival.source.startswith("quotes "):
+            rows = [row for row in rows if not self.beside.take(row)]
+        updates: list[Update] = [*book.apply_all(rows, at)]
         self.counters["refused_rows"] = sum(book.refused.values())
         return updates
 
@@ -194,49 +217,38 @@ class TradeStationSession:
             tap.close()
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[_Reading]:
-        """All streams, read into one queue."""
-        arrivals: asyncio.Queue[Arrival] = asyncio.Queue(maxsize=256)
-        client, sleep = self.feed.client, self.feed.sleep
-        sources = [self.listing.quotes(), *(chain.source for chain in self.chains)]
-        readers = [
-            StreamReader(client, source, arrivals.put, self.counters, sleep=sleep)
-            for source in sources
-        ]
-        tasks = [asyncio.create_task(reader.run()) for reader in readers]
+    async def _streaming(self) -> AsyncIterator[OpenStreams]:
+        """Where the streams are read, closed at the end."""
+        feed, session = self.feed, self.session
+
+        def is_open() -> bool:
+            return session.open_us <= session.clock.market(feed.wall()) < session.close_us
+
+        patience = Patience(feed.first_row_seconds, feed.data_seconds, is_open, feed.now)
+        streams = OpenStreams(
+            feed.client, self.counters, patience, feed.allowance, sleep=feed.sleep
+        )
         try:
-            yield _Reading(arrivals, tasks)
+            yield streams
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await streams.close()
 
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """The streams of a session while they are read."""
-
-    arrivals: asyncio.Queue[Arrival]
-    tasks: list[asyncio.Task[None]]
-
-    async def next(self, seconds: float) -> Arrival | None:
-        """What arrives within some time; None when nothing does.
-
-        Whatever ended a reader, expected or not, ends the session: none falls silent unseen.
-        """
-        for task in self.tasks:
-            if task.done():
-                task.result()
+    @asynccontextmanager
+    async def _following(self, streams: OpenStreams) -> AsyncIterator[Following]:
+        """What is followed, centred anew as spot moves, until the end."""
+        following = Following(self.listing, streams, self.chains, self.counters, now=self.feed.now)
+        await following.begin()
         try:
-            return await asyncio.wait_for(self.arrivals.get(), seconds)
-        except TimeoutError:
-            return None
+            yield following
+        finally:
+            await following.close()
 
 
-def _watch(first: FirstPass, arrival: Arrival, now: float) -> None:
+def _watch(first: FirstPass, arrival: Arrival, now: float, names: dict[Contract, str]) -> None:
     for row in arrival.rows:
         contract = parse_option_symbol(row.name)
         if contract is not None:
+            names[contract] = row.name
             first.saw(arrival.source, contract, now)
     if arrival.end_of_snapshot:
         first.ended(arrival.source)

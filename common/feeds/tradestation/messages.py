@@ -9,7 +9,7 @@ line holds is looked at field by field.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -78,6 +78,12 @@ class Leg(msgspec.Struct, frozen=True, gc=False):
     Symbol: str = ""
 
 
+class Flags(msgspec.Struct, frozen=True, gc=False):
+    """What a quote says of itself."""
+
+    IsDelayed: bool | UnsetType = UNSET
+
+
 class Row(msgspec.Struct, frozen=True, gc=False):
     """Data of a quote or of a chain row: the fields the platform uses, whatever else is sent.
 
@@ -97,7 +103,14 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     Last: Price = UNSET
     Volume: Count = UNSET
     PreviousClose: Price = UNSET
+    MarketFlags: Flags | UnsetType | None = UNSET
     Legs: tuple[Leg] | UnsetType | None = UNSET
+
+    @property
+    def is_delayed(self) -> bool | None:
+        """Whether the quote is called delayed; None where nothing is said of it."""
+        said = self.MarketFlags.IsDelayed if self.MarketFlags else UNSET
+        return None if said is UNSET else said
 
     @property
     def name(self) -> str:
@@ -133,10 +146,13 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     Volume: _Value = UNSET
     DailyOpenInterest: _Value = UNSET
     PreviousClose: _Value = UNSET
+    MarketFlags: Any = UNSET
 
     def row(self) -> Row:
         """The data of the line; a row of several legs names nothing."""
         legs = self.Legs or ()
+        flags = self.MarketFlags
+        delayed = flags.get("IsDelayed") if isinstance(flags, dict) else None
         return Row(
             Symbol=self.Symbol if not legs else UNSET if len(legs) == 1 else "",
             Legs=(legs[0],) if len(legs) == 1 else UNSET,
@@ -148,6 +164,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
             Volume=_count(self.Volume),
             DailyOpenInterest=_count(self.DailyOpenInterest),
             PreviousClose=_price(self.PreviousClose),
+            MarketFlags=Flags(delayed) if isinstance(delayed, bool) else UNSET,
         )
 
 
@@ -244,6 +261,17 @@ class Strikes(msgspec.Struct, frozen=True):
     """Reply of ``/marketdata/options/strikes/{underlying}``; one inner item a leg."""
 
     Strikes: list[list[str]]
+
+
+class Quotes(msgspec.Struct, frozen=True):
+    """Reply of ``/marketdata/quotes/{symbols}``; what is refused stands in a list of its own."""
+
+    Quotes: list[_Line] | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The quotes as the streams would give them."""
+        return [line.row() for line in self.Quotes or ()]
 
 
 class ApiError(msgspec.Struct, frozen=True):

@@ -17,8 +17,10 @@ import msgspec
 
 from common.clock import SECOND
 from common.feeds.frames import Frame, read_frames
+from common.feeds.roots import INDEXES
 from common.feeds.tradestation.book import Book
 from common.feeds.tradestation.messages import Malformed, Row, parse
+from common.feeds.tradestation.symbols import root_of
 from common.models import Session, SnapshotEnd, Update
 
 GROUP_US = SECOND
@@ -69,13 +71,22 @@ class ReplayedSession:
                 group = []
                 continue
             row = self._row(frame)
-            update = book.apply(row, frame.time, seq) if row else None
+            if row is None or self._is_beside(row):
+                continue
+            update = book.apply(row, frame.time, seq)
             if update is not None:
                 seq += 1
                 group.append(update)
         if group:
             yield group
         self.counters["refused_rows"] = sum(book.refused.values())
+
+    def _is_beside(self, row: Row) -> bool:
+        """Whether a row is of a symbol that was quoted beside the underlying, such as VIX."""
+        root = root_of(row.name)
+        beside = root in INDEXES and root != self.recorded.symbol
+        self.counters["other_quotes"] += beside
+        return beside
 
     def _row(self, frame: Frame) -> Row | None:
         message = parse(frame.line)

@@ -15,6 +15,7 @@ import pytest
 from common.clock import SECOND, parse_instant
 from common.feeds.cboe_live import CLOCK, CboeFeed, CboeSession
 from common.models import QuoteUpdate, SnapshotEnd, SpotUpdate, Update
+from common.selection import ExpirationRule
 
 NOON = parse_instant("2026-11-24T12:00")
 DELAY = 900 * SECOND
@@ -56,7 +57,7 @@ class Host:
             httpx.AsyncClient(transport=httpx.MockTransport(self.answer)),
             "SPY",
             URL,
-            expirations=1,
+            expirations=ExpirationRule.parse("1"),
             wall=lambda: self.now,
             sleep=self.sleep,
         )

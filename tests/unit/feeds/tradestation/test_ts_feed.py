@@ -20,6 +20,7 @@ from common.feeds.tradestation.feed import TradeStationFeed, TradeStationSession
 from common.feeds.tradestation.listing import Choice
 from common.feeds.tradestation.simulated import CLOCK_HEADER, Announcement
 from common.models import MarketClock, QuoteUpdate, Session, SnapshotEnd, SpotUpdate, Update
+from common.selection import ExpirationRule
 
 TUESDAY = date(2026, 11, 24)
 FRIDAY = date(2026, 11, 27)
@@ -78,7 +79,12 @@ def broker(tmp_path: Path) -> Broker:
 
 def make_feed(broker: Broker, time: Time, **options: Any) -> TradeStationFeed:
     return TradeStationFeed(
-        broker.client, "SPY", Choice(expirations=1), wall=time.wall, sleep=time.sleep, **options
+        broker.client,
+        "SPY",
+        Choice(ExpirationRule.parse("1")),
+        wall=time.wall,
+        sleep=time.sleep,
+        **options,
     )
 
 
@@ -176,13 +182,13 @@ def test_a_refused_login_is_not_waited_for(broker: Broker) -> None:
 
 def test_the_nearest_expirations_from_today_on(broker: Broker) -> None:
     feed = make_feed(broker, Time(NOON))
-    feed.choice = Choice(expirations=2, strike_proximity=500)
+    feed.choice = Choice(ExpirationRule.parse("2"))
     chains = first_session(feed).chains
     assert [str(chain.expiry.expiration) for chain in chains] == ["2026-11-24", "2026-11-25"]
     assert [chain.contracts for chain in chains] == [4, 4]
     assert chains[0].source.params == {
         "expiration": "11-24-2026",
-        "strikeProximity": "500",
+        "strikeProximity": "1000",
         "enableGreeks": "false",
     }
 
@@ -192,14 +198,14 @@ def test_the_nearest_expirations_from_today_on(broker: Broker) -> None:
 )
 def test_the_spelling_of_dates_is_a_setting(broker: Broker, style: Any, text: str) -> None:
     feed = make_feed(broker, Time(NOON))
-    feed.choice = Choice(expirations=1, date_format=style)
+    feed.choice = Choice(ExpirationRule.parse("1"), date_format=style)
     first_session(feed)
     assert broker.asked(STRIKES)[0].url.params["expiration"] == text
 
 
 def test_no_more_streams_than_the_broker_allows(broker: Broker) -> None:
     feed = make_feed(broker, Time(NOON))
-    feed.choice = Choice(expirations=3, chain_streams=2)
+    feed.choice = Choice(ExpirationRule.parse("3"), chain_streams=2)
     assert len(first_session(feed).chains) == 2
 
 
@@ -211,12 +217,12 @@ def test_an_index_has_chains_of_both_roots(broker: Broker) -> None:
             f"/v3/marketdata/options/strikes/${root}.X", httpx.Response(200, json={"Strikes": []})
         )
     feed = make_feed(broker, Time(NOON))
-    feed.symbol, feed.choice = "SPX", Choice(expirations=5)
+    feed.symbol, feed.choice = "SPX", Choice(ExpirationRule.parse("5"))
     session = first_session(feed)
     assert [chain.expiry.shard for chain in session.chains] == [
         "2026-11-24", "2026-12-18-AM", "2026-12-18",
     ]  # fmt: skip
-    assert session.listing.quotes().path == "/marketdata/stream/quotes/%24SPX.X"
+    assert session.listing.quotes()[0].path == "/marketdata/stream/quotes/%24SPX.X"
 
 
 # --- frames ----------------------------------------------------------------------------------
@@ -296,10 +302,10 @@ def test_a_stream_that_is_refused_ends_the_session_with_its_reason(broker: Broke
 def test_a_reader_that_breaks_unexpectedly_ends_the_session_and_is_not_swallowed(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(line: bytes) -> None:
-        raise ZeroDivisionError(line)
+    def broken(lines: list[bytes]) -> None:
+        raise ZeroDivisionError(lines)
 
-    monkeypatch.setattr("common.feeds.tradestation.streams.parse", broken)
+    monkeypatch.setattr("common.feeds.tradestation.streams.parse_all", broken)
     with pytest.raises(ZeroDivisionError):
         take(make_feed(broker, Time(NOON)), 9)
 
