@@ -81,8 +81,10 @@ class Window:
     def drift(self, spot: float) -> float:
         """How far spot [$] has come from the centre towards the edge: 0 to 1, or beyond."""
         edge = self.high if spot > self.centre else self.low
-        moved = abs(spot - self.centre)
-        return moved / abs(edge - self.centre) if edge != self.centre else math.inf * (moved > 0)
+        moved, reach = abs(spot - self.centre), abs(edge - self.centre)
+        if not moved:
+            return 0.0
+        return moved / reach if reach else math.inf
 
 
 @dataclass(frozen=True, slots=True)

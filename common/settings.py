@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     @field_validator("quote_symbols", mode="before")
     @classmethod
     def _split_quote_symbols(cls, value: object) -> object:
-        return _symbols(value)
+        return () if value == "none" else _symbols(value)
 
     @field_validator("expirations", "strikes", mode="before")
     @classmethod

@@ -108,6 +108,23 @@ def test_symbols_are_split_and_upper_case(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings(symbols=("IWM", "SPX")).symbols == ("IWM", "SPX")
 
 
+def test_rules_of_selection_are_texts_or_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (load_settings().expirations, load_settings().strikes) == ("5", "1000")
+    assert load_settings(expirations=2).expirations == "2"
+    monkeypatch.setenv("GEX_EXPIRATIONS", "0dte,4,monthlies")
+    monkeypatch.setenv("GEX_STRIKES", "delta 0.02")
+    settings = load_settings()
+    assert (settings.expirations, settings.strikes) == ("0dte,4,monthlies", "delta 0.02")
+
+
+def test_symbols_beside_the_underlying_may_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().quote_symbols == ("VIX",)
+    monkeypatch.setenv("GEX_QUOTE_SYMBOLS", "vix, ndx")
+    assert load_settings().quote_symbols == ("VIX", "NDX")
+    monkeypatch.setenv("GEX_QUOTE_SYMBOLS", "none")
+    assert load_settings().quote_symbols == ()
+
+
 @pytest.mark.parametrize(
     ("text", "speed"), [("max", float("inf")), ("60", 60.0), ("0.5", 0.5), ("1e3", 1000.0)]
 )
@@ -144,6 +161,13 @@ def test_quant_parameters_are_those_of_the_settings() -> None:
         ("GEX_TICK_SECONDS=0.01", "greater than or equal to 0.05"),
         ("GEX_STALE_AFTER_SECONDS=0", "greater than 0"),
         ("GEX_LOG_LEVEL=LOUD", "'DEBUG'"),
+        ("GEX_EXPIRATIONS=0dte,weeklies", "'weeklies' is no rule for expirations: 0dte, a number"),
+        ("GEX_EXPIRATIONS=0", "'0' is no rule for expirations"),
+        ("GEX_STRIKES=all", "'all' is no rule for strikes: a number either side of spot"),
+        ("GEX_STRIKES=0%", "'0%' is no rule for strikes"),
+        ("GEX_RECENTRE=1", "less than 1"),
+        ("GEX_DATA_WATCHDOG_SECONDS=0", "greater than 0"),
+        ("GEX_QUOTE_SYMBOLS=$VIX.X", "'$VIX.X' is no underlying symbol (plain root"),
     ],
 )
 @pytest.mark.parametrize("place", ["environment", ".env"])

@@ -90,7 +90,8 @@ class OpenStreams:
         """
         self._settle()
         try:
-            return await asyncio.wait_for(self._arrivals.get(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for can swallow a cancellation
+                return await self._arrivals.get()
         except TimeoutError:
             return None
 
