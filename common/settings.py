@@ -101,6 +101,15 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(ge=1)
     keep_seconds: float = Field(ge=0)
 
+    keep_quotes_days: float = Field(ge=0)
+    keep_greeks_days: float = Field(ge=0)
+    keep_levels_days: float = Field(ge=0)
+    keep_strikes_days: float = Field(ge=0)
+    compress_after_hours: float = Field(ge=0)
+    upkeep_seconds: Positive
+    conflate_seconds: float = Field(ge=0)
+    statement_seconds: float = Field(ge=0.1)
+
     tick_seconds: float = Field(ge=0.05)
     replay_tick_seconds: Positive
     strike_seconds: Positive

@@ -22,6 +22,12 @@ SELECT current_setting('server_version') AS server_version,
        current_database() AS database,
        pg_size_pretty(pg_database_size(current_database())) AS size;
 
+-- name: apply_policies
+SELECT gex.apply_policies(%(keep_days)s::jsonb, %(compress_after_hours)s::float8);
+
+-- name: storage_report
+SELECT * FROM gex.storage_report();
+
 -- name: session_id
 WITH made AS (
     INSERT INTO gex.sessions (key, symbol, trading_date, feed, software)
@@ -35,11 +41,29 @@ SELECT session_id FROM gex.sessions WHERE key = %(key)s
 LIMIT 1;
 
 -- name: describe_session
+WITH present AS (
+    SELECT session_id FROM gex.sessions WHERE key = %(key)s
+), level AS (
+    SELECT count(*) AS level_count, min("time") AS first_level_at, max("time") AS last_level_at,
+           avg(l.coverage_oi) AS coverage_oi, avg(l.coverage_gamma) AS coverage_gamma,
+           max(l.oi_date) AS oi_date
+    FROM gex.levels l JOIN present USING (session_id)
+), silence AS (
+    SELECT "time" AS since, lead("time") OVER (ORDER BY "time") AS until
+    FROM gex.entries JOIN present USING (session_id)
+), gap AS (
+    SELECT coalesce(jsonb_agg(jsonb_build_array(since, until) ORDER BY since), '[]') AS gaps
+    FROM silence
+    WHERE until > since + %(patience)s::interval
+      AND since >= %(open_at)s::timestamptz AND since < %(close_at)s::timestamptz
+)
 UPDATE gex.sessions
-SET open_at = %(open_at)s, close_at = %(close_at)s, source = %(source)s
-WHERE key = %(key)s
-  AND (open_at, close_at, source) IS DISTINCT FROM
-      (%(open_at)s::timestamptz, %(close_at)s::timestamptz, %(source)s::text);
+SET open_at = %(open_at)s, close_at = %(close_at)s, source = %(source)s, ended = %(ended)s,
+    level_count = level.level_count, first_level_at = level.first_level_at,
+    last_level_at = level.last_level_at, coverage_oi = level.coverage_oi,
+    coverage_gamma = level.coverage_gamma, oi_date = level.oi_date, gaps = gap.gaps
+FROM level, gap
+WHERE key = %(key)s;
 
 -- name: copy_quotes
 COPY gex.quotes (
@@ -48,7 +72,7 @@ COPY gex.quotes (
 ) FROM STDIN (FORMAT BINARY);
 
 -- name: stage_quotes
-CREATE TEMPORARY TABLE staged_quotes (LIKE gex.quotes) ON COMMIT DROP;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_quotes (LIKE gex.quotes) ON COMMIT DELETE ROWS;
 
 -- name: copy_staged_quotes
 COPY staged_quotes (
@@ -59,6 +83,9 @@ COPY staged_quotes (
 -- name: insert_staged_quotes
 INSERT INTO gex.quotes SELECT * FROM staged_quotes ON CONFLICT DO NOTHING;
 
+-- name: empty_staged_quotes
+TRUNCATE staged_quotes;
+
 -- name: copy_greeks
 COPY gex.greeks (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", status, side,
@@ -66,7 +93,7 @@ COPY gex.greeks (
 ) FROM STDIN (FORMAT BINARY);
 
 -- name: stage_greeks
-CREATE TEMPORARY TABLE staged_greeks (LIKE gex.greeks) ON COMMIT DROP;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_greeks (LIKE gex.greeks) ON COMMIT DELETE ROWS;
 
 -- name: copy_staged_greeks
 COPY staged_greeks (
@@ -77,12 +104,79 @@ COPY staged_greeks (
 -- name: insert_staged_greeks
 INSERT INTO gex.greeks SELECT * FROM staged_greeks ON CONFLICT DO NOTHING;
 
+-- name: empty_staged_greeks
+TRUNCATE staged_greeks;
+
 -- name: insert_spots
 INSERT INTO gex.spots ("time", session_id, seq, symbol, price)
-SELECT at, %(session_id)s, seq, %(symbol)s, price
-FROM unnest(%(times)s::timestamptz[], %(seqs)s::bigint[], %(prices)s::float8[])
-     AS row (at, seq, price)
+SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, seq, %(symbol)s, price
+FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(seqs)s::bigint[],
+            %(prices)s::float8[]) AS row (at, session, seq, price)
 ON CONFLICT DO NOTHING;
+
+-- name: insert_entries
+INSERT INTO gex.entries (
+    "time", session_id, symbol, expiration, settlement, entry_ms, entry_n, epoch, batch, resets,
+    quotes, first_seq, last_seq, spot_seq, received_at
+)
+SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, %(symbol)s, %(expiration)s,
+       %(settlement)s, entry_ms, entry_n, epoch, batch, resets, quotes, first_seq, last_seq,
+       spot_seq, timestamptz 'epoch' + received * interval '1 microsecond'
+FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(entry_ms)s::bigint[],
+            %(entry_n)s::bigint[], %(epochs)s::bigint[], %(batches)s::bigint[],
+            %(resets)s::boolean[], %(quotes)s::integer[], %(first_seqs)s::bigint[],
+            %(last_seqs)s::bigint[], %(spot_seqs)s::bigint[], %(received)s::bigint[])
+     AS row (at, session, entry_ms, entry_n, epoch, batch, resets, quotes, first_seq, last_seq,
+             spot_seq, received)
+ON CONFLICT DO NOTHING;
+
+-- name: share_chain
+SELECT pg_advisory_xact_lock_shared(%(session_id)s, hashtext(%(shard)s));
+
+-- name: own_chain
+SELECT pg_advisory_xact_lock(%(session_id)s, hashtext(%(shard)s));
+
+-- name: forget_checkpoints
+DELETE FROM gex.checkpoints
+WHERE session_id = %(session_id)s AND expiration = %(expiration)s
+  AND settlement = %(settlement)s AND seq >= %(seq)s;
+
+-- name: insert_checkpoint
+WITH span AS (
+    SELECT min("time") - interval '1 day' AS since, max("time") + interval '1 day' AS until
+    FROM gex.entries WHERE session_id = %(session_id)s
+), before AS (
+    SELECT seq, seqs FROM gex.checkpoints
+    WHERE session_id = %(session_id)s AND expiration = %(expiration)s
+      AND settlement = %(settlement)s
+    ORDER BY seq DESC LIMIT 1
+), candidate AS (
+    SELECT q."time", q.symbol, q.strike, q."right", q.seq
+    FROM span, before, unnest(before.seqs) AS held (seq)
+    JOIN gex.quotes q ON q.session_id = %(session_id)s AND q.seq = held.seq
+    WHERE q."time" BETWEEN span.since AND span.until
+      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+    UNION ALL
+    SELECT q."time", q.symbol, q.strike, q."right", q.seq
+    FROM span, gex.quotes q
+    WHERE q.session_id = %(session_id)s AND q."time" BETWEEN span.since AND span.until
+      AND q.seq > coalesce((SELECT seq FROM before), -1)
+      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+), newest AS (
+    SELECT DISTINCT ON (strike, "right") "time", symbol, seq
+    FROM candidate ORDER BY strike, "right", seq DESC
+)
+INSERT INTO gex.checkpoints ("time", session_id, symbol, expiration, settlement, seq, seqs)
+SELECT max("time"), %(session_id)s, min(symbol), %(expiration)s, %(settlement)s, max(seq),
+       array_agg(seq ORDER BY seq)
+FROM newest HAVING count(*) > 0
+ON CONFLICT DO NOTHING;
+
+-- name: make_partitions
+SELECT gex.make_partitions(%(series)s, %(instants)s::timestamptz[]);
+
+-- name: probe
+SELECT count(*) FROM gex.migrations;
 
 -- name: insert_level
 INSERT INTO gex.levels (
@@ -150,4 +244,19 @@ WHERE s.symbol = %(symbol)s
 ORDER BY s.first_seen_at;
 
 -- name: empty_quotes
-TRUNCATE gex.quotes, gex.spots;
+TRUNCATE gex.quotes, gex.spots, gex.entries, gex.checkpoints;
+
+-- name: quote_rows
+SELECT "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
+       bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at
+FROM gex.quotes ORDER BY seq;
+
+-- name: insert_quote
+INSERT INTO gex.quotes (
+    "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at
+) VALUES (
+    %(time)s, %(session_id)s, %(seq)s, %(symbol)s, %(expiration)s, %(settlement)s, %(strike)s,
+    %(right)s, %(bid)s, %(ask)s, %(last)s, %(bid_size)s, %(ask_size)s, %(volume)s,
+    %(open_interest)s, %(spot)s, %(withdrawn)s, %(received_at)s
+) ON CONFLICT DO NOTHING;

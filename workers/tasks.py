@@ -22,6 +22,8 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
 from common.clock import SECOND, wall_us
+from common.db.connection import connect as connect_database
+from common.db.policies import apply_policies, policies_of
 from common.errors import BusError, ServiceError
 from common.quant import kernels
 from common.servers.instance import Instance
@@ -30,7 +32,10 @@ from common.tick import TickPolicy, publish_tick
 
 log = logging.getLogger(__name__)
 TICK = "gex.tick"
+UPKEEP = "gex.upkeep"
 QUEUE = "gex"
+UPKEEP_QUEUE = "gex-upkeep"
+"""Has a worker of its own: what takes minutes must not hold up a tick."""
 _BEAT_DRIFT = 0.010
 """Celery's beat wakes this much before an entry says it is due [s]."""
 
@@ -85,6 +90,13 @@ def make_app(settings: Settings) -> Celery:
                 "options": {"expires": settings.tick_seconds, "queue": QUEUE},
             }
             for symbol in settings.symbols
+        }
+        | {
+            "upkeep": {
+                "task": UPKEEP,
+                "schedule": WallGrid(settings.upkeep_seconds),
+                "options": {"expires": settings.upkeep_seconds, "queue": UPKEEP_QUEUE},
+            }
         },
     )
     return app
@@ -116,8 +128,10 @@ def _settings() -> Settings:
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
-def load_kernels(**_: Any) -> None:
+def load_kernels(sender: Any = None, **_: Any) -> None:
     """Before the first tick: the compiled kernels, from their cache or compiled anew."""
+    if str(getattr(sender, "hostname", "")).startswith("upkeep@"):
+        return  # it computes nothing
     kernels.load(folder=_settings().state_dir / "kernels")
 
 
@@ -149,6 +163,17 @@ def tick(symbol: str, at: int | None = None) -> None:
             except LockError:
                 log.warning("%s: a tick took longer than its lock", symbol)
     log.debug("%s: %s", symbol, outcome)
+
+
+@app.task(name=UPKEEP)  # type: ignore[untyped-decorator]  # celery has no types
+def upkeep() -> None:
+    """Partitions ahead, old rows dropped, compression and retention as the settings say.
+
+    :raises StorageError: when the database is out of reach; the next time will do.
+    """
+    url = Instance(_settings()).database_url()
+    with connect_database(url, name="upkeep") as connection:
+        log.info("upkeep: %s", apply_policies(connection, policies_of(_settings())))
 
 
 def request_tick(symbol: str, at: int) -> None:

@@ -45,6 +45,12 @@ def server_facts(connection: Connection) -> dict[str, Any]:
     return _rows(connection, "server_facts", {})[0]
 
 
+def storage_report(connection: Connection) -> list[dict[str, Any]]:
+    """Each series: ``kind`` (hypertable or partitions), ``parts`` and ``bytes``, and on
+    TimescaleDB the bytes of what is compressed, before and after."""
+    return _rows(connection, "storage_report", {})
+
+
 def _rows(connection: Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     with storage_errors(), connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query(name), values).fetchall()
