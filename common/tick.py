@@ -105,6 +105,7 @@ def _compute(
         **_labels(session, chain, instant),
         "published_at": iso_ms(wall_us()),
         "software": policy.software,
+        "parameters": policy.parameters.model_dump(),
         "invariants": breaches,
     }
     labels = {name: latest[name] for name in ("state", "session")}

@@ -233,6 +233,137 @@ FROM span
 JOIN gex.levels l ON l.session_id = span.session_id AND l."time" >= span.first
 ORDER BY part, l."time" DESC;
 
+-- name: history_1m
+SELECT b."time", s.key AS session, s.feed, b.spot, b.net_gex, b.net_gex_low, b.net_gex_high,
+       b.zero_gamma, b.call_wall, b.put_wall, b.levels
+FROM gex.levels_1m b JOIN gex.sessions s USING (session_id)
+WHERE b.session_id = ANY(ARRAY(
+        SELECT session_id FROM gex.sessions
+        WHERE symbol = %(symbol)s AND key = coalesce(%(session)s::text, key)
+          AND trading_date BETWEEN %(first_day)s AND %(last_day)s))
+  AND b."time" >= %(since)s AND b."time" < %(until)s
+ORDER BY b."time", s.session_id;
+
+-- name: history_5m
+SELECT b."time", s.key AS session, s.feed, b.spot, b.net_gex, b.net_gex_low, b.net_gex_high,
+       b.zero_gamma, b.call_wall, b.put_wall, b.levels
+FROM gex.levels_5m b JOIN gex.sessions s USING (session_id)
+WHERE b.session_id = ANY(ARRAY(
+        SELECT session_id FROM gex.sessions
+        WHERE symbol = %(symbol)s AND key = coalesce(%(session)s::text, key)
+          AND trading_date BETWEEN %(first_day)s AND %(last_day)s))
+  AND b."time" >= %(since)s AND b."time" < %(until)s
+ORDER BY b."time", s.session_id;
+
+-- name: history_buckets
+SELECT b."time", s.key AS session, s.feed, last.spot, last.net_gex, b.net_gex_low,
+       b.net_gex_high, last.zero_gamma, last.call_wall, last.put_wall, b.levels
+FROM (
+    SELECT date_bin(%(bucket)s, "time", 'epoch') AS "time", session_id, max("time") AS last_time,
+           min(net_gex) AS net_gex_low, max(net_gex) AS net_gex_high, count(*) AS levels
+    FROM gex.levels
+    WHERE session_id = ANY(ARRAY(
+            SELECT session_id FROM gex.sessions
+            WHERE symbol = %(symbol)s AND key = coalesce(%(session)s::text, key)
+              AND trading_date BETWEEN %(first_day)s AND %(last_day)s))
+      AND "time" >= %(since)s AND "time" < %(until)s
+    GROUP BY 1, 2
+) AS b
+JOIN gex.levels last ON last.session_id = b.session_id AND last."time" = b.last_time
+JOIN gex.sessions s ON s.session_id = b.session_id
+ORDER BY b."time", s.session_id;
+
+-- name: last_day
+SELECT max(trading_date) FROM gex.sessions
+WHERE symbol = %(symbol)s AND key = coalesce(%(session)s::text, key);
+
+-- name: level_at
+SELECT l."time", l.state, l.result, l.watermark, s.session_id, s.key, s.symbol, s.feed,
+       s.trading_date
+FROM gex.sessions s CROSS JOIN LATERAL (
+    SELECT * FROM gex.levels
+    WHERE session_id = s.session_id AND "time" <= %(at)s
+      AND "time" > %(at)s::timestamptz - interval '1 day'
+    ORDER BY "time" DESC LIMIT 1
+) AS l
+WHERE s.symbol = %(symbol)s AND s.trading_date = %(trading_date)s
+  AND s.key = coalesce(%(session)s::text, s.key)
+ORDER BY s.first_seen_at DESC
+LIMIT 1;
+
+-- name: chain_marks
+WITH named AS (
+    SELECT shard, left(shard, 10)::date AS expiration,
+           CASE right(shard, 3) WHEN '-AM' THEN 'AM' ELSE 'PM' END AS settlement,
+           split_part(entry, '-', 1)::bigint AS entry_ms,
+           split_part(entry, '-', 2)::bigint AS entry_n
+    FROM jsonb_each_text(%(watermark)s::jsonb) AS given (shard, entry)
+), mark AS (
+    SELECT n.shard, n.expiration, n.settlement, last.entry_ms, last.entry_n, last.epoch,
+           last.resets
+    FROM named n LEFT JOIN LATERAL (
+        SELECT * FROM gex.entries e
+        WHERE e.session_id = %(session_id)s AND e.expiration = n.expiration
+          AND e.settlement = n.settlement
+          AND (e.entry_ms, e.entry_n) >= (n.entry_ms, n.entry_n)
+          AND ((e.entry_ms, e.entry_n) = (n.entry_ms, n.entry_n)
+               OR e."time" <= %(until)s::timestamptz)
+        ORDER BY e.entry_ms DESC, e.entry_n DESC LIMIT 1
+    ) AS last ON true
+)
+SELECT m.shard, m.expiration, m.settlement, m.epoch,
+       CASE WHEN m.resets THEN (
+           SELECT e.first_seq FROM gex.entries e
+           WHERE e.session_id = %(session_id)s AND e.expiration = m.expiration
+             AND e.settlement = m.settlement AND e.epoch = m.epoch AND e.first_seq IS NOT NULL
+           ORDER BY e.entry_ms, e.entry_n LIMIT 1) ELSE 0 END AS low,
+       (SELECT e.last_seq FROM gex.entries e
+        WHERE e.session_id = %(session_id)s AND e.expiration = m.expiration
+          AND e.settlement = m.settlement AND e.last_seq IS NOT NULL
+          AND (e.entry_ms, e.entry_n) <= (m.entry_ms, m.entry_n)
+          AND (e.epoch = m.epoch OR NOT m.resets)
+        ORDER BY e.entry_ms DESC, e.entry_n DESC LIMIT 1) AS high,
+       (SELECT e.spot_seq FROM gex.entries e
+        WHERE e.session_id = %(session_id)s AND e.expiration = m.expiration
+          AND e.settlement = m.settlement AND e.spot_seq IS NOT NULL
+          AND (e.entry_ms, e.entry_n) <= (m.entry_ms, m.entry_n)
+          AND (e.epoch = m.epoch OR NOT m.resets)
+        ORDER BY e.entry_ms DESC, e.entry_n DESC LIMIT 1) AS spot_seq
+FROM mark m ORDER BY m.shard;
+
+-- name: chain_quotes
+WITH start AS (
+    SELECT seq, seqs FROM gex.checkpoints
+    WHERE session_id = %(session_id)s AND expiration = %(expiration)s
+      AND settlement = %(settlement)s AND seq <= %(high)s
+    ORDER BY seq DESC LIMIT 1
+), candidate AS (
+    SELECT q.*
+    FROM start, unnest(start.seqs) AS held (seq)
+    JOIN gex.quotes q ON q.session_id = %(session_id)s AND q.seq = held.seq
+    WHERE q."time" BETWEEN %(since)s AND %(until)s
+      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+    UNION ALL
+    SELECT q.*
+    FROM gex.quotes q
+    WHERE q.session_id = %(session_id)s AND q."time" BETWEEN %(since)s AND %(until)s
+      AND q.seq > coalesce((SELECT seq FROM start), -1) AND q.seq <= %(high)s
+      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+)
+SELECT DISTINCT ON (strike, "right") strike, "right" = 'P' AS put, withdrawn,
+       (extract(epoch FROM "time") * 1000000)::bigint AS "time", seq,
+       coalesce(spot, 'NaN') AS spot, coalesce(bid, 'NaN') AS bid, coalesce(ask, 'NaN') AS ask,
+       coalesce(last, 'NaN') AS last, coalesce(bid_size, -1) AS bid_size,
+       coalesce(ask_size, -1) AS ask_size, coalesce(volume, -1) AS volume,
+       coalesce(open_interest, -1) AS open_interest
+FROM candidate WHERE seq >= %(low)s
+ORDER BY strike, "right", seq DESC;
+
+-- name: spot_at
+SELECT (extract(epoch FROM "time") * 1000000)::bigint AS "time", price
+FROM gex.spots
+WHERE session_id = %(session_id)s AND seq = %(seq)s AND "time" BETWEEN %(since)s AND %(until)s;
+
 -- name: stored_counts
 SELECT s.key,
        (SELECT count(*) FROM gex.quotes q WHERE q.session_id = s.session_id) AS quotes,

@@ -17,6 +17,7 @@ from workers.commands.bench import bench
 from workers.commands.compute import compute
 from workers.commands.database import database
 from workers.commands.doctor import doctor
+from workers.commands.history import history
 from workers.commands.levels import levels, profile
 from workers.commands.processes import serve, worker
 from workers.commands.record import record
@@ -38,6 +39,7 @@ app.command()(status)
 app.command()(doctor)
 app.command()(levels)
 app.command()(profile)
+app.command()(history)
 app.command()(compute)
 app.command()(replay)
 app.command()(record)
