@@ -233,28 +233,6 @@ FROM span
 JOIN gex.levels l ON l.session_id = span.session_id AND l."time" >= span.first
 ORDER BY part, l."time" DESC;
 
--- name: history_1m
-SELECT b."time", s.key AS session, s.feed, b.spot, b.net_gex, b.net_gex_low, b.net_gex_high,
-       b.zero_gamma, b.call_wall, b.put_wall, b.levels
-FROM gex.levels_1m b JOIN gex.sessions s USING (session_id)
-WHERE b.session_id = ANY(ARRAY(
-        SELECT session_id FROM gex.sessions
-        WHERE symbol = %(symbol)s AND key = coalesce(%(session)s::text, key)
-          AND trading_date BETWEEN %(first_day)s AND %(last_day)s))
-  AND b."time" >= %(since)s AND b."time" < %(until)s
-ORDER BY b."time", s.session_id;
-
--- name: history_5m
-SELECT b."time", s.key AS session, s.feed, b.spot, b.net_gex, b.net_gex_low, b.net_gex_high,
-       b.zero_gamma, b.call_wall, b.put_wall, b.levels
-FROM gex.levels_5m b JOIN gex.sessions s USING (session_id)
-WHERE b.session_id = ANY(ARRAY(
-        SELECT session_id FROM gex.sessions
-        WHERE symbol = %(symbol)s AND key = coalesce(%(session)s::text, key)
-          AND trading_date BETWEEN %(first_day)s AND %(last_day)s))
-  AND b."time" >= %(since)s AND b."time" < %(until)s
-ORDER BY b."time", s.session_id;
-
 -- name: history_buckets
 SELECT b."time", s.key AS session, s.feed, last.spot, last.net_gex, b.net_gex_low,
        b.net_gex_high, last.zero_gamma, last.call_wall, last.put_wall, b.levels
@@ -391,3 +369,58 @@ INSERT INTO gex.quotes (
     %(right)s, %(bid)s, %(ask)s, %(last)s, %(bid_size)s, %(ask_size)s, %(volume)s,
     %(open_interest)s, %(spot)s, %(withdrawn)s, %(received_at)s
 ) ON CONFLICT DO NOTHING;
+
+-- name: empty_history
+TRUNCATE gex.sessions, gex.quotes, gex.spots, gex.entries, gex.checkpoints, gex.greeks,
+         gex.levels, gex.strike_exposures;
+
+-- name: analyze_history
+ANALYZE gex.sessions, gex.quotes, gex.spots, gex.entries, gex.checkpoints, gex.levels;
+
+-- name: count_quotes
+SELECT count(*) FROM gex.quotes;
+
+-- name: repeat_session
+INSERT INTO gex.sessions (key, symbol, trading_date, feed, software)
+SELECT %(key)s, symbol, trading_date - %(days)s::integer, feed, software
+FROM gex.sessions WHERE session_id = (SELECT min(session_id) FROM gex.sessions);
+
+-- name: repeat_quotes
+INSERT INTO gex.quotes
+SELECT q."time" - %(days)s * interval '1 day', n.session_id, q.seq, q.symbol,
+       q.expiration - %(days)s::integer, q.settlement, q.strike, q."right", q.bid, q.ask, q.last,
+       q.bid_size, q.ask_size, q.volume, q.open_interest, q.spot, q.withdrawn, q.received_at
+FROM gex.quotes q JOIN gex.sessions n ON n.key = %(key)s
+WHERE q.session_id = (SELECT min(session_id) FROM gex.sessions);
+
+-- name: repeat_spots
+INSERT INTO gex.spots
+SELECT p."time" - %(days)s * interval '1 day', n.session_id, p.seq, p.symbol, p.price
+FROM gex.spots p JOIN gex.sessions n ON n.key = %(key)s
+WHERE p.session_id = (SELECT min(session_id) FROM gex.sessions);
+
+-- name: repeat_entries
+INSERT INTO gex.entries
+SELECT e."time" - %(days)s * interval '1 day', n.session_id, e.symbol,
+       e.expiration - %(days)s::integer, e.settlement, e.entry_ms, e.entry_n, e.epoch, e.batch,
+       e.resets, e.quotes, e.first_seq, e.last_seq, e.spot_seq, e.received_at
+FROM gex.entries e JOIN gex.sessions n ON n.key = %(key)s
+WHERE e.session_id = (SELECT min(session_id) FROM gex.sessions);
+
+-- name: repeat_checkpoints
+INSERT INTO gex.checkpoints
+SELECT c."time" - %(days)s * interval '1 day', n.session_id, c.symbol,
+       c.expiration - %(days)s::integer, c.settlement, c.seq, c.seqs
+FROM gex.checkpoints c JOIN gex.sessions n ON n.key = %(key)s
+WHERE c.session_id = (SELECT min(session_id) FROM gex.sessions);
+
+-- name: repeat_levels
+INSERT INTO gex.levels
+SELECT l."time" - %(days)s * interval '1 day', n.session_id, l.symbol, l.state, l.sign, l.spot,
+       l.net_gex, l.net_gex_0dte, l.zero_gamma, l.call_wall, l.put_wall, l.max_pain,
+       l.expected_move, l.dex, l.vex, l.cex, l.net_volume_gex, l.atm_iv, l.regime, l.coverage_oi,
+       l.coverage_gamma, l.oldest_quote_at, l.oi_date, l.result,
+       (SELECT jsonb_object_agg((shard::date - %(days)s::integer)::text, entry)
+        FROM jsonb_each_text(l.watermark) AS mark (shard, entry))
+FROM gex.levels l JOIN gex.sessions n ON n.key = %(key)s
+WHERE l.session_id = (SELECT min(session_id) FROM gex.sessions);

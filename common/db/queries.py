@@ -66,7 +66,10 @@ def history(connection: Connection, span: Span, *, bucket: timedelta) -> list[di
     ``call_wall`` and ``put_wall`` [$] in it, ``net_gex_low`` and ``net_gex_high``, and how many
     ``levels`` it holds.
 
-    :param bucket: its length; a minute and five are kept by the database as aggregates.
+    It reads the levels themselves, by their key: aggregates of TimescaleDB know a day that was
+    replayed only once they are refreshed.
+
+    :param bucket: its length.
     """
     values = {
         "symbol": span.symbol,
@@ -76,10 +79,6 @@ def history(connection: Connection, span: Span, *, bucket: timedelta) -> list[di
         "first_day": (span.since - timedelta(days=1)).date(),
         "last_day": (span.until + timedelta(days=1)).date(),
     }
-    if bucket == timedelta(minutes=1):
-        return _rows(connection, "history_1m", values)
-    if bucket == timedelta(minutes=5):
-        return _rows(connection, "history_5m", values)
     return _rows(connection, "history_buckets", {**values, "bucket": bucket})
 
 

@@ -89,6 +89,7 @@ class Store:
         self._connection: Connection | None = None
         self._sessions: dict[str, int] = {}
         self._repeating: set[str] = set()
+        self._slots: dict[str, int] = {}
         self._grown: dict[tuple[str, str], _Growth] = {}
 
     def close(self) -> None:
@@ -190,19 +191,30 @@ class Store:
         :param strike_seconds: cadence at which strikes are kept [s].
         """
 
-        def write(connection: Connection) -> Saved:
-            new = 0
+        cadence = round(strike_seconds * SECOND)
+        instants = [to_datetime(at) for at, _, _ in levels]
+
+        def insert(connection: Connection) -> int:
+            new, slots = 0, dict(self._slots)
             for at, key, result in levels:
                 row = level_row(at, self._session(connection, key), result)
-                values = {
-                    **row,
-                    "result": Jsonb(row["result"]),
-                    "watermark": Jsonb(row["watermark"]),
-                    "strikes": Jsonb(result["strikes"]),
-                    "cadence": timedelta(seconds=strike_seconds),
-                }
-                new += _insert(connection, "levels", "insert_level", [row["time"]], values)
-                _insert(connection, "strike_exposures", "insert_strikes", [row["time"]], values)
+                values = {**row, **{name: Jsonb(row[name]) for name in ("result", "watermark")}}
+                new += connection.execute(query("insert_level"), values).rowcount
+                if slots.get(key) != at // cadence:
+                    slots[key] = at // cadence
+                    strikes = {
+                        **row,
+                        "strikes": Jsonb(result["strikes"]),
+                        "cadence": timedelta(seconds=strike_seconds),
+                    }
+                    connection.execute(query("insert_strikes"), strikes)
+            self._slots = slots
+            return new
+
+        def write(connection: Connection) -> Saved:
+            new = _with_partitions(
+                connection, ("levels", "strike_exposures"), instants, lambda: insert(connection)
+            )
             return Saved(len(levels), len(levels) - new)
 
         return self._transaction(write)
@@ -234,6 +246,7 @@ class Store:
             raise RejectedError(f"{error}, while the database answers otherwise") from error
         finally:
             if not done:
+                self._slots.clear()
                 self._sessions.clear()  # a session made in the lost transaction is not there
                 if self._connection and (self._connection.broken or self._connection.closed):
                     self.close()
@@ -294,7 +307,7 @@ class Store:
         """Rows that are new, and those that the database refuses, found by halving."""
         try:
             return _with_partitions(
-                connection, table.name, instants, lambda: self._copy(connection, table)
+                connection, (table.name,), instants, lambda: self._copy(connection, table)
             ), []
         except _REFUSALS as error:
             if len(table) == 1:
@@ -344,12 +357,15 @@ def _insert(
 ) -> int:
     """Run an INSERT of rows of these instants; rows that are new."""
     return _with_partitions(
-        connection, series, instants, lambda: connection.execute(query(name), values)
+        connection, (series,), instants, lambda: connection.execute(query(name), values)
     ).rowcount
 
 
 def _with_partitions(
-    connection: Connection, series: str, instants: list[datetime], write: Callable[[], T]
+    connection: Connection,
+    series: tuple[str, ...],
+    instants: list[datetime],
+    write: Callable[[], T],
 ) -> T:
     """Write; where that fails for want of a partition, make those of the instants and retry."""
     try:
@@ -358,8 +374,9 @@ def _with_partitions(
     except psycopg.errors.CheckViolation:
         if not instants:
             raise
-    values = {"series": series, "instants": instants}
-    connection.execute(query("make_partitions"), values)
+    for name in series:
+        values = {"series": name, "instants": instants}
+        connection.execute(query("make_partitions"), values)
     with connection.transaction():
         return write()
 

@@ -46,17 +46,6 @@ def published(running: Platform) -> list[dict[str, Any]]:
         ).fetchall()
 
 
-def strikes_of(running: Platform, level: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """What strike exposures were stored with a level."""
-    with running.database() as connection:
-        rows = connection.execute(
-            "SELECT strike, call_gex, put_gex, net_gex, call_oi, put_oi, call_volume, put_volume"
-            " FROM gex.strike_exposures WHERE session_id = %s AND time = %s ORDER BY strike",
-            (level["session_id"], level["time"]),
-        ).fetchall()
-    return [tuple(row.values()) for row in rows]
-
-
 def check_every_level(running: Platform) -> int:
     """Each stored level is what the stored quotes give; how many had their strikes stored."""
     url, with_strikes = running.status()["database_url"], 0
@@ -66,7 +55,12 @@ def check_every_level(running: Platform) -> int:
             assert found.differences() == [], level["time"]
             mine = found.levels.to_json()
             assert set(mine) - set(level["result"]) == {"strikes"}
-            strikes = strikes_of(running, level)
+            strikes = connection.execute(
+                "SELECT strike, call_gex, put_gex, net_gex, call_oi, put_oi, call_volume,"
+                " put_volume FROM gex.strike_exposures WHERE session_id = %s AND time = %s"
+                " ORDER BY strike",
+                (level["session_id"], level["time"]),
+            ).fetchall()
             if strikes:
                 with_strikes += 1
                 assert [tuple(row.values()) for row in mine["strikes"]] == strikes

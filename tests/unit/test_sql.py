@@ -15,7 +15,7 @@ from common.resources import resource
 PACKAGE = Path(sql.__file__).parent
 RUNNERS = {"query": 0, "_scalar": 1, "_rows": 1, "_insert": 2}
 """Function that runs a named query → place of the name among its arguments."""
-TABLES = ("quotes", "greeks")
+TABLES = ("quotes", "greeks", "spots", "entries", "checkpoints", "levels")
 """What stands for {table} in names that are put together."""
 
 
@@ -81,7 +81,7 @@ def test_a_query_is_one_whole_statement(name: str) -> None:
     assert "'" not in bare
     assert '"' not in bare
     assert re.match(
-        r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|CREATE TEMPORARY TABLE)\b", bare
+        r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|ANALYZE|CREATE TEMPORARY TABLE)\b", bare
     )
 
 
