@@ -12,6 +12,7 @@ Owns every exception that crosses a module border; must not import anything of t
     │   ├── BusError           Redis
     │   ├── StorageError       PostgreSQL
     │   │   └── SlowStatementError   a statement that was given up
+    │   ├── ArchiveError       a backup's folder or bucket
     │   └── FeedError          market data
     ├── RejectedError          the database refuses these very rows
     ├── FencedError            this process no longer owns what it writes
@@ -55,6 +56,10 @@ class StorageError(ServiceError):
 
 class SlowStatementError(StorageError):
     """Raised when a statement took longer than its time and was given up."""
+
+
+class ArchiveError(ServiceError):
+    """Raised when a backup's folder or bucket is out of reach, or what is in it is not whole."""
 
 
 class FeedError(ServiceError):

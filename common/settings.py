@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     conflate_seconds: float = Field(ge=0)
     statement_seconds: float = Field(ge=0.1)
 
+    backup_url: str
+    backup_endpoint_url: str
+    backup_region: str
+    backup_access_key: SecretStr | None = None
+    backup_secret_key: SecretStr | None = None
+    backup_seconds: Positive
+
     tick_seconds: float = Field(ge=0.05)
     replay_tick_seconds: Positive
     strike_seconds: Positive

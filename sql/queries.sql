@@ -352,6 +352,89 @@ FROM gex.sessions s
 WHERE s.symbol = %(symbol)s
 ORDER BY s.first_seen_at;
 
+-- name: backup_days
+SELECT trading_date, array_agg(session_id ORDER BY session_id) AS sessions
+FROM gex.sessions
+WHERE trading_date = coalesce(%(day)s::date, trading_date)
+GROUP BY trading_date ORDER BY trading_date;
+
+-- name: day_counts
+SELECT (SELECT count(*) FROM gex.sessions WHERE session_id = ANY(%(sessions)s)) AS sessions,
+       (SELECT count(*) FROM gex.quotes WHERE session_id = ANY(%(sessions)s)) AS quotes,
+       (SELECT count(*) FROM gex.spots WHERE session_id = ANY(%(sessions)s)) AS spots,
+       (SELECT count(*) FROM gex.entries WHERE session_id = ANY(%(sessions)s)) AS entries,
+       (SELECT count(*) FROM gex.checkpoints WHERE session_id = ANY(%(sessions)s))
+           AS checkpoints,
+       (SELECT count(*) FROM gex.greeks WHERE session_id = ANY(%(sessions)s)) AS greeks,
+       (SELECT count(*) FROM gex.levels WHERE session_id = ANY(%(sessions)s)) AS levels,
+       (SELECT count(*) FROM gex.strike_exposures WHERE session_id = ANY(%(sessions)s))
+           AS strike_exposures;
+
+-- name: begin_trial
+SELECT gex.begin_trial();
+
+-- name: trial_differences
+SELECT series, differences FROM gex.trial_differences(%(sessions)s::integer[]);
+
+-- name: whose_tables
+SELECT set_config('search_path', 'gex', true);
+
+-- name: known_sessions
+SELECT session_id, key FROM gex.sessions
+WHERE session_id = ANY(%(sessions)s) OR key = ANY(%(keys)s);
+
+-- name: number_sessions_on
+SELECT setval(pg_get_serial_sequence('gex.sessions', 'session_id'), max(session_id))
+FROM gex.sessions;
+
+-- name: backup_sessions
+SELECT * FROM gex.sessions WHERE session_id = ANY(%(sessions)s) ORDER BY session_id;
+
+-- name: restore_sessions
+COPY sessions FROM STDIN;
+
+-- name: backup_quotes
+SELECT * FROM gex.quotes WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, seq;
+
+-- name: restore_quotes
+COPY quotes FROM STDIN;
+
+-- name: backup_spots
+SELECT * FROM gex.spots WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, seq;
+
+-- name: restore_spots
+COPY spots FROM STDIN;
+
+-- name: backup_entries
+SELECT * FROM gex.entries WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, expiration, settlement, entry_ms, entry_n;
+
+-- name: restore_entries
+COPY entries FROM STDIN;
+
+-- name: backup_checkpoints
+SELECT * FROM gex.checkpoints WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, expiration, settlement, seq;
+
+-- name: restore_checkpoints
+COPY checkpoints FROM STDIN;
+
+-- name: backup_greeks
+SELECT * FROM gex.greeks WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, seq;
+
+-- name: restore_greeks
+COPY greeks FROM STDIN;
+
+-- name: backup_levels
+SELECT * FROM gex.levels WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, "time";
+
+-- name: restore_levels
+COPY levels FROM STDIN;
+
+-- name: backup_strike_exposures
+SELECT * FROM gex.strike_exposures WHERE session_id = ANY(%(sessions)s) ORDER BY session_id, "time", strike;
+
+-- name: restore_strike_exposures
+COPY strike_exposures FROM STDIN;
+
 -- name: empty_quotes
 TRUNCATE gex.quotes, gex.spots, gex.entries, gex.checkpoints;
 

@@ -113,6 +113,20 @@ BEGIN
 END
 $_$;
 COMMENT ON FUNCTION gex.apply_refresh_policy(aggregate text, keep interval, every interval) IS 'Refreshing of an aggregate on TimescaleDB; what was changed.';
+CREATE FUNCTION gex.begin_trial() RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    series text;
+BEGIN
+    FOREACH series IN ARRAY gex.series_and_sessions() LOOP
+        EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS %I (LIKE gex.%I)', series, series);
+        EXECUTE format('TRUNCATE pg_temp.%I', series);
+    END LOOP;
+    RETURN 1;
+END
+$$;
+COMMENT ON FUNCTION gex.begin_trial() IS 'Empty temporary tables that stand before those of gex in the search path of this connection.';
 CREATE FUNCTION gex.is_hypertable(series text) RETURNS boolean
     LANGUAGE plpgsql STABLE
     AS $_$
@@ -158,6 +172,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gex.make_partitions(series text, instants timestamp with time zone[]) IS 'Partitions for rows of these instants; how many were missing. Nothing on TimescaleDB.';
+CREATE FUNCTION gex.series_and_sessions() RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    RETURN ARRAY['sessions'::text, 'quotes'::text, 'spots'::text, 'entries'::text, 'checkpoints'::text, 'greeks'::text, 'levels'::text, 'strike_exposures'::text];
 CREATE FUNCTION gex.storage_report() RETURNS TABLE(series text, kind text, parts bigint, bytes bigint, bytes_before_compression bigint, bytes_after_compression bigint)
     LANGUAGE plpgsql STABLE
     AS $_$
@@ -188,6 +205,22 @@ BEGIN
 END
 $_$;
 COMMENT ON FUNCTION gex.storage_report() IS 'Where each series is kept and how large it is [bytes, indexes included].';
+CREATE FUNCTION gex.trial_differences(ids integer[]) RETURNS TABLE(series text, differences bigint)
+    LANGUAGE plpgsql
+    AS $_$
+BEGIN
+    FOREACH series IN ARRAY gex.series_and_sessions() LOOP
+        EXECUTE format(
+            'SELECT count(*) FROM ('
+            '(SELECT * FROM gex.%1$I WHERE session_id = ANY($1) EXCEPT ALL TABLE pg_temp.%1$I) '
+            'UNION ALL '
+            '(TABLE pg_temp.%1$I EXCEPT ALL SELECT * FROM gex.%1$I WHERE session_id = ANY($1))'
+            ') AS odd', series) INTO differences USING ids;
+        RETURN NEXT;
+    END LOOP;
+END
+$_$;
+COMMENT ON FUNCTION gex.trial_differences(ids integer[]) IS 'Rows of these sessions that are not in the temporary tables, or the other way round.';
 CREATE FUNCTION gex.week_of(instant timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN date_bin('7 days'::interval, instant, '2001-01-01 00:00:00+00'::timestamp with time zone);

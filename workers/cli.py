@@ -13,6 +13,7 @@ import typer
 
 from common.errors import GexError
 from workers.commands.auth import auth
+from workers.commands.backup import back_up, bring_back
 from workers.commands.bench import bench
 from workers.commands.compute import compute
 from workers.commands.database import database
@@ -40,6 +41,8 @@ app.command()(doctor)
 app.command()(levels)
 app.command()(profile)
 app.command()(history)
+app.command("backup")(back_up)
+app.command("restore")(bring_back)
 app.command()(compute)
 app.command()(replay)
 app.command()(record)

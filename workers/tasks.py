@@ -33,9 +33,12 @@ from common.tick import TickPolicy, publish_tick
 log = logging.getLogger(__name__)
 TICK = "gex.tick"
 UPKEEP = "gex.upkeep"
+BACKUP = "gex.backup"
 QUEUE = "gex"
 UPKEEP_QUEUE = "gex-upkeep"
 """Has a worker of its own: what takes minutes must not hold up a tick."""
+_BACKUP_PATIENCE = 3600.0
+"""For a statement of a backup [s]."""
 _BEAT_DRIFT = 0.010
 """Celery's beat wakes this much before an entry says it is due [s]."""
 
@@ -97,9 +100,23 @@ def make_app(settings: Settings) -> Celery:
                 "schedule": WallGrid(settings.upkeep_seconds),
                 "options": {"expires": settings.upkeep_seconds, "queue": UPKEEP_QUEUE},
             }
-        },
+        }
+        | _backup_schedule(settings),
     )
     return app
+
+
+def _backup_schedule(settings: Settings) -> dict[str, Any]:
+    """Where there is an archive to back up to."""
+    if not settings.backup_url:
+        return {}
+    return {
+        "backup": {
+            "task": BACKUP,
+            "schedule": WallGrid(settings.backup_seconds),
+            "options": {"expires": settings.backup_seconds, "queue": UPKEEP_QUEUE},
+        }
+    }
 
 
 def _broker_url(settings: Settings) -> str:
@@ -174,6 +191,22 @@ def upkeep() -> None:
     url = Instance(_settings()).database_url()
     with connect_database(url, name="upkeep") as connection:
         log.info("upkeep: %s", apply_policies(connection, policies_of(_settings())))
+
+
+@app.task(name=BACKUP)  # type: ignore[untyped-decorator]  # celery has no types
+def back_up() -> None:
+    """Every stored day that is not in the archive yet.
+
+    :raises ArchiveError: when the archive fails, or a backup cannot be restored.
+    :raises StorageError: when the database is out of reach.
+    """
+    from common.db.archive import open_archive  # noqa: PLC0415  only where it is needed
+    from common.db.backup import backup  # noqa: PLC0415
+
+    settings = _settings()
+    url = Instance(settings).database_url()
+    with connect_database(url, name="backup", timeout_seconds=_BACKUP_PATIENCE) as connection:
+        log.info("backup: %s", backup(connection, open_archive(settings.backup_url, settings)))
 
 
 def request_tick(symbol: str, at: int) -> None:

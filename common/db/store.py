@@ -194,10 +194,10 @@ class Store:
         cadence = round(strike_seconds * SECOND)
         instants = [to_datetime(at) for at, _, _ in levels]
 
-        def insert(connection: Connection) -> int:
+        def insert(connection: Connection, sessions: dict[str, int]) -> int:
             new, slots = 0, dict(self._slots)
             for at, key, result in levels:
-                row = level_row(at, self._session(connection, key), result)
+                row = level_row(at, sessions[key], result)
                 values = {**row, **{name: Jsonb(row[name]) for name in ("result", "watermark")}}
                 new += connection.execute(query("insert_level"), values).rowcount
                 if slots.get(key) != at // cadence:
@@ -212,8 +212,13 @@ class Store:
             return new
 
         def write(connection: Connection) -> Saved:
+            # made outside the part that may be tried twice, as they are remembered
+            sessions = {key: self._session(connection, key) for _, key, _ in levels}
             new = _with_partitions(
-                connection, ("levels", "strike_exposures"), instants, lambda: insert(connection)
+                connection,
+                ("levels", "strike_exposures"),
+                instants,
+                lambda: insert(connection, sessions),
             )
             return Saved(len(levels), len(levels) - new)
 

@@ -21,6 +21,7 @@ from history import (
     batch,
     count,
     entries,
+    levels,
     quotes,
     result,
 )
@@ -168,6 +169,16 @@ def test_of_a_contract_the_last_quote_of_a_period_is_kept(
     store.close()
 
 
+def test_whatever_comes_first_has_its_session(store: Store, plain: Connection) -> None:
+    """The first rows of a week make their partition, and are tried twice."""
+    store.save_levels(levels(3), strike_seconds=60)
+    rows = plain.execute(
+        "SELECT count(*), count(DISTINCT s.key) FROM gex.levels JOIN gex.sessions s"
+        " USING (session_id)"
+    ).fetchall()
+    assert rows == [(3, 1)]
+
+
 # --- bad rows --------------------------------------------------------------------------------
 
 
@@ -307,8 +318,6 @@ class CutStore(Store):
 
 
 def test_a_session_tells_its_gaps_and_its_coverage(store: Store, plain: Connection) -> None:
-    from history import levels
-
     minute = 60 * SECOND
     for number, at in enumerate((0, 10 * SECOND, 5 * minute, 5 * minute + SECOND), 1):
         one = batch(quotes(10, seq=10 * number, time=NOON_US + at), number=number)
