@@ -18,36 +18,24 @@ from psycopg.types.json import Jsonb
 from common.bus.codec import Batch, Result
 from common.clock import SECOND, to_datetime
 from common.db.connection import Connection, query, storage_errors
-from common.db.rows import (
-    DAY_US,
-    Table,
-    entry_values,
-    greek_table,
-    last_of_each,
-    level_row,
-    near,
-    quote_table,
+from common.db.load import (
+    Loader,
+    Refused,
+    days_of,
+    insert_rows,
+    save_entries,
+    save_spots,
+    with_partitions,
 )
+from common.db.rows import Table, greek_table, last_of_each, level_row, quote_table
 from common.errors import RejectedError, SlowStatementError
 from common.models import Expiry, JsonDict, Session
 
-_REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 CHECKPOINT_ROWS = 5000
 """Quotes of an expiry between two checkpoints: at most about twice as many are read for a
 chain as of some moment, and a checkpoint is a hundredth of them in size."""
 T = TypeVar("T")
 _Items = Sequence[Batch] | Sequence[Result]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A row that the database does not take."""
-
-    entry: int
-    """Number of its entry among those given."""
-    place: int
-    """Number of its row within the entry."""
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +76,7 @@ class Store:
         self._period_us = round(conflate_seconds * SECOND)
         self._connection: Connection | None = None
         self._sessions: dict[str, int] = {}
-        self._repeating: set[str] = set()
+        self._loader = Loader()
         self._slots: dict[str, int] = {}
         self._grown: dict[tuple[str, str], _Growth] = {}
 
@@ -109,8 +97,8 @@ class Store:
                 place = {"session_id": number, "shard": shard}
                 connection.execute(query("share_chain"), place)
             table = quote_table(symbol, expiry, batches, sessions)
-            _save_spots(connection, symbol, batches, sessions)
-            _save_entries(connection, symbol, expiry, entries, sessions)
+            save_spots(connection, symbol, batches, sessions)
+            save_entries(connection, symbol, expiry, entries, sessions)
             keys = np.concatenate([batch.quotes["key"] for batch in batches])
             saved = self._save(connection, table, keys, batches)
             if saved.known < len(table):
@@ -121,7 +109,9 @@ class Store:
         for batch in batches:
             growth = self._grown.setdefault((batch.header.session, shard), _Growth(symbol))
             growth.rows += len(batch.quotes)
-            growth.instants = _days(batch.quotes["time"], {batch.header.session}) or growth.instants
+            growth.instants = (
+                days_of(batch.quotes["time"], {batch.header.session}) or growth.instants
+            )
         return saved
 
     def make_checkpoints(self) -> int:
@@ -146,7 +136,7 @@ class Store:
                     "expiration": expiry.expiration,
                     "settlement": expiry.settlement,
                 }
-                return _insert(
+                return insert_rows(
                     connection, "checkpoints", "insert_checkpoint", growth.instants, values
                 )
 
@@ -214,7 +204,7 @@ class Store:
         def write(connection: Connection) -> Saved:
             # made outside the part that may be tried twice, as they are remembered
             sessions = {key: self._session(connection, key) for _, key, _ in levels}
-            new = _with_partitions(
+            new = with_partitions(
                 connection,
                 ("levels", "strike_exposures"),
                 instants,
@@ -302,125 +292,6 @@ class Store:
         if not len(table):
             return Saved(came, conflated=came)
         keys = {item.header.session for item in items}
-        new, refused = self._load(connection, table, _days(table.times, keys))
+        new, refused = self._loader.load(connection, table, days_of(table.times, keys))
         known = len(table) - new - len(refused)
         return Saved(came, known, came - len(table), tuple(refused))
-
-    def _load(
-        self, connection: Connection, table: Table, instants: list[datetime]
-    ) -> tuple[int, list[Refused]]:
-        """Rows that are new, and those that the database refuses, found by halving."""
-        try:
-            return _with_partitions(
-                connection, (table.name,), instants, lambda: self._copy(connection, table)
-            ), []
-        except _REFUSALS as error:
-            if len(table) == 1:
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-                return 0, [Refused(int(table.entries[0]), int(table.places[0]), reason)]
-        new, refused = 0, []
-        for half in np.array_split(np.arange(len(table)), 2):
-            part, bad = self._load(connection, table.take(half), [])
-            new += part
-            refused += bad
-        return new, refused
-
-    def _copy(self, connection: Connection, table: Table) -> int:
-        """COPY rows; on a unique violation the same rows through a staging table. New rows.
-
-        While what comes is there already, the first attempt is left out.
-        """
-        if table.name not in self._repeating:
-            try:
-                with connection.transaction():
-                    _copy_in(connection, f"copy_{table.name}", table)
-                return len(table)
-            except psycopg.errors.UniqueViolation:
-                self._repeating.add(table.name)
-        with connection.transaction():
-            connection.execute(query(f"stage_{table.name}"))
-            _copy_in(connection, f"copy_staged_{table.name}", table)
-            new = connection.execute(query(f"insert_staged_{table.name}")).rowcount
-            connection.execute(query(f"empty_staged_{table.name}"))
-        if new == len(table):
-            self._repeating.discard(table.name)
-        return new
-
-
-def _copy_in(connection: Connection, name: str, table: Table) -> None:
-    with connection.cursor() as cursor, cursor.copy(query(name)) as copy:
-        for piece in table.pack():
-            copy.write(piece)
-
-
-def _insert(
-    connection: Connection,
-    series: str,
-    name: str,
-    instants: list[datetime],
-    values: dict[str, Any],
-) -> int:
-    """Run an INSERT of rows of these instants; rows that are new."""
-    return _with_partitions(
-        connection, (series,), instants, lambda: connection.execute(query(name), values)
-    ).rowcount
-
-
-def _with_partitions(
-    connection: Connection,
-    series: tuple[str, ...],
-    instants: list[datetime],
-    write: Callable[[], T],
-) -> T:
-    """Write; where that fails for want of a partition, make those of the instants and retry."""
-    try:
-        with connection.transaction():
-            return write()
-    except psycopg.errors.CheckViolation:
-        if not instants:
-            raise
-    for name in series:
-        values = {"series": name, "instants": instants}
-        connection.execute(query("make_partitions"), values)
-    with connection.transaction():
-        return write()
-
-
-def _days(times: Any, keys: set[str]) -> list[datetime]:
-    """An instant of every day that rows of these sessions may be of."""
-    possible = np.any([near(times, key) for key in keys], axis=0)
-    return [to_datetime(day * DAY_US) for day in np.unique(times[possible] // DAY_US).tolist()]
-
-
-def _save_entries(
-    connection: Connection,
-    symbol: str,
-    expiry: Expiry,
-    entries: Sequence[tuple[str, Batch]],
-    sessions: Any,
-) -> None:
-    values = entry_values(entries, sessions)
-    instants = [to_datetime(at) for at in values["times"]]
-    place = {
-        "symbol": symbol,
-        "expiration": expiry.expiration,
-        "settlement": expiry.settlement,
-    }
-    _insert(connection, "entries", "insert_entries", instants, {**values, **place})
-
-
-def _save_spots(
-    connection: Connection, symbol: str, batches: Sequence[Batch], sessions: Any
-) -> None:
-    spots = np.concatenate([batch.spots for batch in batches])
-    if not len(spots):
-        return
-    values = {
-        "symbol": symbol,
-        "times": spots["time"].tolist(),
-        "sessions": np.repeat(sessions, [len(batch.spots) for batch in batches]).tolist(),
-        "seqs": spots["seq"].tolist(),
-        "prices": spots["price"].tolist(),
-    }
-    keys = {batch.header.session for batch in batches}
-    _insert(connection, "spots", "insert_spots", _days(spots["time"], keys), values)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from history import KEY, NOON, SERIES, empty, latest, levels
+import pytest
+from history import KEY, NOON, SERIES, SHARD, empty, latest, levels
+from psycopg.types.json import Jsonb
 
+from common.batcher import Batcher
+from common.bus.codec import Batch
+from common.clock import wall_us
 from common.db import migrate, queries
-from common.db.connection import Connection
+from common.db.connection import Connection, connect
 from common.db.policies import Policies, apply_policies
 from common.db.store import Saved, Store
+from common.feeds.playback import RecordingFeed
 
 FOREVER = Policies(dict.fromkeys(SERIES, 0.0), 0.0)
 
@@ -118,6 +126,55 @@ def test_what_is_materialised_and_what_is_not_yet_make_one_aggregate(
         *before,
         (later, "SPY", 640.0, 2.0, 0.0, 2.0, 1.0, 1.0, 1.0, 3),
     ]
+
+
+# --- size ------------------------------------------------------------------------------------
+
+
+def recorded_batches(path: Path) -> list[Batch]:
+    """A recorded day as its ingestor would append it."""
+
+    async def read() -> list[Batch]:
+        found: list[Batch] = []
+        async for session in RecordingFeed([path], symbol="SPY").sessions():
+            batcher = Batcher(session.session, 500, clock=wall_us)
+            async for frame in session.frames():
+                batcher.add(frame)
+                found += [batch for _, batch in batcher.flush()]
+        return found
+
+    return asyncio.run(read())
+
+
+@pytest.mark.data
+def test_a_recorded_quote_takes_few_bytes_once_compressed(
+    recording: Path, plain: Connection, timescale: Connection, database_url: str
+) -> None:
+    """Stored by the store on one engine, carried over to the other as it takes no COPY."""
+    empty(timescale)
+    day = recorded_batches(recording)
+    store = Store(lambda: connect(database_url, name="store"), software="test")
+    saved = store.save_quotes("SPY", SHARD, [(f"{n}-0", b) for n, b in enumerate(day, 1)])
+    store.close()
+    assert saved.rows > 11_000
+    rows = plain.execute("SELECT to_jsonb(q) FROM gex.quotes q ORDER BY seq").fetchall()
+    documents = [row[0] for row in rows]
+    for start in range(0, len(documents), 100):
+        timescale.execute(
+            "INSERT INTO gex.quotes SELECT * FROM jsonb_populate_recordset(NULL::gex.quotes, %s)",
+            (Jsonb(documents[start : start + 100]),),
+        )
+        timescale.commit()
+    before = timescale.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall()
+    timescale.execute("SELECT compress_chunk(c) FROM show_chunks('gex.quotes') c")
+    timescale.commit()
+    assert timescale.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall() == before
+    report = {row["series"]: row for row in queries.storage_report(timescale)}["quotes"]
+    raw = report["bytes_before_compression"] / saved.rows
+    small = report["bytes_after_compression"] / saved.rows
+    print(f"bytes per quote: {raw:.1f} before compression, {small:.1f} after")  # noqa: T201
+    assert raw > 5 * small
+    assert small <= 36.0
 
 
 # --- policies --------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch, Result, ResultHeader
 from common.bus.streams import Entry, Streams
-from common.db.store import Refused, Saved
+from common.db.load import Refused
+from common.db.store import Saved
 from common.errors import MalformedEntryError, StorageError
 from common.models import GREEKS, JsonDict, Session
 from workers.actor import Actor, Policy
