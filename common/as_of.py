@@ -19,8 +19,9 @@ from common.db import queries
 from common.db.connection import Connection
 from common.errors import UsageError
 from common.levels import Levels, ShardState, evaluate
-from common.models import FLAG_WITHDRAWN, QUOTE, Expiry, JsonDict, Rows, contract_keys
+from common.models import FLAG_WITHDRAWN, QUOTE, SPOT, Expiry, JsonDict, Rows, contract_keys
 from common.settings import QuantParameters
+from common.state import priced
 
 _MARGIN = timedelta(days=32)
 """Rows of a session are stored within this of its date."""
@@ -89,14 +90,15 @@ def as_of(
         raise UsageError(f"the quotes behind the level of {iso_ms(at)} are not stored")
     parameters = QuantParameters(**level["result"].get("parameters", parameters.model_dump()))
     place = _place(level)
-    price = _spot(connection, marks, place)
+    spots = _newest_spot(connection, marks, place)
     levels = evaluate(
         symbol=symbol,
         shards=[_shard(connection, mark, place, parameters) for mark in marks],
-        spot=price[1],
+        spot=float(spots["price"][0]),
         as_of=at,
         parameters=parameters,
-        spot_time=price[0],
+        spot_time=int(spots["time"][0]),
+        prior_close=float(spots["prior_close"][0]),
         oi_date=level["trading_date"],
     )
     return AsOf(levels, level["key"], level["feed"], level["result"] if exact else None)
@@ -111,18 +113,22 @@ def _place(level: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spot(
+def _newest_spot(
     connection: Connection, marks: list[dict[str, Any]], place: dict[str, Any]
-) -> tuple[int, float]:
-    """Time [us] and price [$] of the newest one that any shard had."""
+) -> Rows:
+    """The newest price of the underlying that any shard had, layout SPOT, (1,)."""
     known = [mark for mark in marks if mark["spot_seq"] is not None]
-    if not known:
+    newest = max(known, key=lambda mark: (mark["epoch"], mark["spot_seq"]), default=None)
+    found = _spots(connection, place, newest["spot_seq"], newest["spot_seq"]) if newest else None
+    if found is None or not len(found):
         raise UsageError("no price of the underlying is stored of that moment")
-    newest = max(known, key=lambda mark: (mark["epoch"], mark["spot_seq"]))
-    found = queries.spot_at(connection, {**place, "seq": newest["spot_seq"]})
-    if found is None:
-        raise UsageError("the price of the underlying of that moment is not stored")
     return found
+
+
+def _spots(connection: Connection, place: dict[str, Any], first: int, last: int) -> Rows:
+    """Prices of the underlying by their seq, layout SPOT."""
+    found = queries.spots_between(connection, {**place, "first": first, "last": last})
+    return np.array(found, dtype=SPOT)
 
 
 def _shard(
@@ -137,6 +143,10 @@ def _shard(
         names = ("expiration", "settlement", "low", "high")
         found = queries.chain_quotes(connection, {**place, **{name: mark[name] for name in names}})
     rows = quote_rows(found)
+    unpriced = rows["seq"][np.isnan(rows["spot"])]
+    if len(unpriced) and mark["spot_seq"] is not None:
+        spots = _spots(connection, place, int(unpriced.min()), mark["spot_seq"])
+        rows = priced(rows, spots)
     return ShardState(expiry, rows, solve(quotes=rows, expiry=expiry, parameters=parameters))
 
 
@@ -148,7 +158,7 @@ def quote_rows(found: list[tuple[Any, ...]]) -> Rows:
     strikes, puts, withdrawn, *columns = zip(*found, strict=True)
     rows["key"] = contract_keys(strikes=strikes, puts=puts)
     rows["flags"] = np.where(withdrawn, FLAG_WITHDRAWN, 0)
-    names = "time seq spot bid ask last bid_size ask_size volume open_interest".split()
+    names = "time seq spot bid ask last bid_size ask_size volume open_interest bought sold".split()
     for name, column in zip(names, columns, strict=True):
         rows[name] = column
     ordered: Rows = rows[np.argsort(rows["key"])]

@@ -6,13 +6,16 @@ must not read settings. Instants are integer microseconds since the Unix epoch, 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from functools import lru_cache
+from typing import cast
 from zoneinfo import ZoneInfo
-
-import holidays
 
 from common.errors import UsageError
 from common.models import Expiry
@@ -75,12 +78,30 @@ def new_york_time(at_us: int) -> str:
 
 @lru_cache(maxsize=256)
 def _closed_days(year: int) -> frozenset[date]:
-    return frozenset(holidays.financial_holidays("NYSE", years=year))
+    return frozenset(_exchange()(years=year))
+
+
+@lru_cache(maxsize=1)
+def _exchange() -> Callable[..., Iterable[date]]:
+    """The library's NYSE without the 300 modules of other markets that its package imports.
+
+    They would cost every process 8 MB and 70 ms.
+    """
+    package = "holidays.financial"
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    if spec is not None:
+        sys.modules[package] = importlib.util.module_from_spec(spec)  # not executed
+    try:
+        module = importlib.import_module(f"{package}.ny_stock_exchange")
+    finally:
+        if spec is not None:
+            del sys.modules[package]
+    return cast(Callable[..., Iterable[date]], module.NewYorkStockExchange)
 
 
 @lru_cache(maxsize=256)
 def _half_days(year: int) -> frozenset[date]:
-    return frozenset(holidays.financial_holidays("NYSE", years=year, categories=("half_day",)))
+    return frozenset(_exchange()(years=year, categories=("half_day",)))
 
 
 def is_trading_day(day: date) -> bool:

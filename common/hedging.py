@@ -6,12 +6,13 @@ call's less exp(-qT), so one position a strike is priced.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from common.board import Board
-from common.models import BoolArray, FloatArray
+from common.board import Board, Index
+from common.models import FloatArray
 from common.quant import kernels
 from common.quant.exposure import MULTIPLIER
 from common.quant.zero_gamma import Book
@@ -50,15 +51,18 @@ def hedging(board: Board, book: Book, spot: float, rate: float) -> Hedging:
         return Hedging(dict.fromkeys(SPOT_MOVES, NAN), dict.fromkeys(MINUTES, NAN), NAN)
     chain = _Chain(board, book, rate)
     present = chain.at(0.0)
-    now = present.shares(spot)
-
-    def later(elapsed: float) -> float:
-        return (chain.at(elapsed).shares(spot) - now) * spot
-
+    ahead = [*(minutes / _YEAR_MINUTES for minutes in MINUTES), float(alive.min())]
+    scenarios = [
+        (present, spot),
+        *((present, spot * (1.0 + move)) for move in SPOT_MOVES),
+        *((chain.at(elapsed), spot) for elapsed in ahead),
+    ]
+    shares = _shares(book, scenarios)
+    changes = ((shares[1:] - shares[0]) * spot).tolist()
     return Hedging(
-        by_spot={move: (present.shares(spot * (1.0 + move)) - now) * spot for move in SPOT_MOVES},
-        by_minutes={minutes: later(minutes / _YEAR_MINUTES) for minutes in MINUTES},
-        charm_into_close=later(float(alive.min())),
+        by_spot=dict(zip(SPOT_MOVES, changes, strict=False)),
+        by_minutes=dict(zip(MINUTES, changes[len(SPOT_MOVES) :], strict=False)),
+        charm_into_close=changes[-1],
     )
 
 
@@ -67,8 +71,8 @@ class _Chain:
 
     def __init__(self, board: Board, book: Book, rate: float) -> None:
         self._book, self._rate = book, rate
-        self._carries = np.log(book.bases) / book.years
-        self._calls = np.zeros(book.strikes.shape, dtype=np.bool_)
+        self._first, self._sizes = _runs(book.years)
+        self._carries = np.log(book.bases[self._first]) / book.years[self._first]
         short = board.used & board.puts & np.isfinite(board.sigmas) & np.isfinite(board.bases)
         starts = np.asarray(board.bounds[:-1])
         puts = np.where(short, board.signs * board.open_interests, 0.0)
@@ -81,41 +85,43 @@ class _Chain:
         """The chain ``elapsed`` years from now."""
         book, left = self._book, np.maximum(self._years - elapsed, 0.0)
         years = book.years - elapsed
-        bases = np.exp(self._carries * np.maximum(years, 0.0))
+        ahead = np.maximum(years[self._first], 0.0)
+        bases = np.exp(self._carries * ahead)
+        growth = np.exp(-self._rate * ahead) * bases
         lost = np.exp((self._put_carries - self._rate) * left)
         return _Instant(
-            book=book,
             years=years,
-            bases=bases,
-            growth=np.exp(-self._rate * np.maximum(years, 0.0)) * bases,
-            calls=self._calls,
+            bases=np.repeat(bases, self._sizes),
+            growth=np.repeat(growth, self._sizes),
             puts_lose=float(np.sum(self._puts * lost)),
         )
+
+
+def _runs(values: FloatArray) -> tuple[Index, Index]:
+    """First row and length of each run of equal values: an expiration of a book."""
+    first = np.flatnonzero(np.diff(values, prepend=np.nan))
+    return first, np.diff(first, append=values.size)
 
 
 @dataclass(frozen=True, slots=True)
 class _Instant:
     """A chain at one instant; arrays (n,)."""
 
-    book: Book
     years: FloatArray
     bases: FloatArray
     growth: FloatArray
     """exp(-qT) [1]"""
-    calls: BoolArray
     puts_lose: float
     """What the puts' deltas are below those of their calls [contracts]."""
 
-    def shares(self, spot: float) -> float:
-        """Shares that the dealers are long at a spot [shares]."""
-        book, found = self.book, np.empty(self.years.shape)
-        kernels.active().deltas(
-            spot * self.bases,
-            book.strikes,
-            self.years,
-            book.sigmas,
-            self.growth,
-            self.calls,
-            found,
-        )
-        return MULTIPLIER * (float(np.sum(book.positions * found)) - self.puts_lose)
+
+def _shares(book: Book, scenarios: Sequence[tuple[_Instant, float]]) -> FloatArray:
+    """Shares that the dealers are long at each (instant, spot) [shares]."""
+    calls = np.zeros(book.strikes.shape, dtype=np.bool_)
+    deltas, compute = np.empty(book.strikes.shape), kernels.active().deltas
+    shares = np.empty(len(scenarios))
+    for place, (at, spot) in enumerate(scenarios):
+        compute(spot * at.bases, book.strikes, at.years, book.sigmas, at.growth, calls, deltas)
+        deltas *= book.positions
+        shares[place] = deltas.sum() - at.puts_lose
+    return MULTIPLIER * shares

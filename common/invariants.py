@@ -53,8 +53,9 @@ def _sums(levels: Levels) -> list[str]:
 
 
 def _walls(levels: Levels) -> list[str]:
-    """Each wall is the largest of the published strike table on its side."""
-    table, spot, walls = levels.strikes, levels.spot, levels.walls
+    """Each wall is the largest of the strikes on its side, at the price they are ranked at."""
+    table, walls = levels.ranking, levels.walls
+    spot = table.price
     every = np.ones(table.strikes.shape, dtype=np.bool_)
     cases = [
         ("call wall", walls.call, np.abs(table.call_gex), table.strikes >= spot),
@@ -115,7 +116,7 @@ def _share_delta(levels: Levels) -> list[str]:
     position = board.signs[rows] * board.open_interests[rows] * MULTIPLIER
     bases, strikes, puts = board.bases[rows], board.strikes[rows], board.puts[rows]
     years, sigmas = board.years[rows], board.sigmas[rows]
-    growth = np.exp(-levels.rate * years) * bases
+    growth = board.discounts[rows] * bases
     for at in (spot - bump, spot + bump):
         found = np.empty(rows.size)
         kernels.active().deltas(at * bases, strikes, years, sigmas, growth, puts, found)

@@ -11,9 +11,10 @@ from datetime import date
 
 import numpy as np
 
-from common.board import Board
-from common.models import BoolArray, FloatArray, key_strikes
+from common.board import Board, Index
+from common.models import FloatArray, key_strikes
 from common.quant import exposure
+from common.quant.blackscholes import greeks
 from common.quant.exposure import Exposures, StrikeGroups
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
@@ -75,6 +76,17 @@ class StrikeTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """Gamma exposure by strike at the price that walls are ranked at; (k,)."""
+
+    price: float
+    """[$]; NaN when it is not known, and then there are no strikes."""
+    strikes: FloatArray
+    call_gex: FloatArray
+    put_gex: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class ExpirationLevels:
     """One expiration that has not expired; NaN where there is no number."""
 
@@ -109,30 +121,28 @@ def contract_exposures(board: Board, spot: float) -> Exposures:
     )
 
 
-def _total(values: FloatArray, mask: BoolArray) -> float:
-    """Sum in contract order; NaN where nothing counts."""
-    return float(np.sum(values[mask])) if mask.any() else NAN
+def _total(values: FloatArray, rows: Index) -> float:
+    """Sum of these rows, in contract order; NaN where nothing counts."""
+    return float(values[rows].sum()) if rows.size else NAN
 
 
 def totals(board: Board, sums: Exposures, spot: float, today: date) -> Totals:
-    used, alive = board.used, board.alive
+    used = np.flatnonzero(board.used)
     same_day = np.asarray([s.expiry.expiration == today for s in board.shards], dtype=np.bool_)
     volume_gex = exposure.gamma_exposure(
-        signs=board.signs,
-        gammas=np.where(used, board.greeks.gamma, 0.0),
-        sizes=board.volumes,
-        spot=spot,
+        signs=board.signs, gammas=board.greeks.gamma, sizes=board.volumes, spot=spot
     )
-    calls, puts = alive & ~board.puts, alive & board.puts
+    calls = np.flatnonzero(board.alive & ~board.puts)
+    puts = np.flatnonzero(board.alive & board.puts)
     oi, volume = board.open_interests, board.volumes
     traded = board.quotes["volume"] >= 0  # known, be it zero
     return Totals(
         net_gex=_total(sums.gex, used),
-        net_gex_0dte=_total(sums.gex, used & same_day[board.shard_of]),
+        net_gex_0dte=_total(sums.gex, used[same_day[board.shard_of[used]]]),
         dex=_total(sums.dex, used),
         vex=_total(sums.vex, used),
         cex=_total(sums.cex, used),
-        net_volume_gex=_total(volume_gex, used & traded),
+        net_volume_gex=_total(volume_gex, used[traded[used]]),
         put_call_oi=exposure.ratio(puts=_total(oi, puts), calls=_total(oi, calls)),
         put_call_volume=exposure.ratio(puts=_total(volume, puts), calls=_total(volume, calls)),
     )
@@ -140,7 +150,7 @@ def totals(board: Board, sums: Exposures, spot: float, today: date) -> Totals:
 
 def flip(board: Board, spot: float, parameters: QuantParameters) -> Flip:
     """The book that can be re-priced, its curve and its roots."""
-    book = _book(board, parameters)
+    book = _book(board)
     if book.strikes.size == 0 or not np.isfinite(spot):
         return Flip(book, None, np.empty(0), NAN)
     grid = curve(book=book, spot=spot, width=parameters.grid_width, points=parameters.grid_points)
@@ -148,7 +158,7 @@ def flip(board: Board, spot: float, parameters: QuantParameters) -> Flip:
     return Flip(book, grid, roots, nearest_root(roots=roots, spot=spot))
 
 
-def _book(board: Board, parameters: QuantParameters) -> Book:
+def _book(board: Board) -> Book:
     """Contracts in force; a call and a put of one strike and one IV are one position.
 
     Merging halves the work, and positions that offset each other cancel exactly instead of
@@ -167,9 +177,35 @@ def _book(board: Board, parameters: QuantParameters) -> Book:
         bases=board.bases[rows],
         years=board.years[rows],
         sigmas=board.sigmas[rows],
-        discounts=np.exp(-parameters.rate * board.years[rows]),
+        discounts=board.discounts[rows],
         positions=positions[rows],
     )
+
+
+def ranking_at(board: Board, price: float, rate: float) -> Ranking:
+    """Gamma exposure by strike with the underlying at another price [$], IV and T as they are."""
+    rows = np.flatnonzero(board.used)
+    if not price > 0.0:
+        rows = rows[:0]
+    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
+    gammas = greeks(
+        spots=np.full(rows.size, price),
+        forwards=price * board.bases[rows],
+        strikes=board.strikes[rows],
+        years=board.years[rows],
+        sigmas=board.sigmas[rows],
+        rates=np.full(rows.size, rate),
+        puts=board.puts[rows],
+    ).gamma
+    gex = exposure.gamma_exposure(
+        signs=board.signs[rows],
+        gammas=np.nan_to_num(gammas),
+        sizes=board.open_interests[rows],
+        spot=price,
+    )
+    side = at + strikes.size * board.puts[rows]
+    sums = np.bincount(side, gex, 2 * strikes.size).astype(np.float64)
+    return Ranking(price, strikes, sums[: strikes.size], sums[strikes.size :])
 
 
 def strike_table(board: Board, sums: Exposures, groups: StrikeGroups) -> StrikeTable:
@@ -178,13 +214,11 @@ def strike_table(board: Board, sums: Exposures, groups: StrikeGroups) -> StrikeT
     first = int(groups.of_row[settled]) if settled < board.years.size else groups.strikes.size
     strikes, of_group = np.unique(groups.strikes[first:], return_inverse=True)
     at = of_group[groups.of_row[settled:] - first]
-    puts = board.puts[settled:]
+    side = at + strikes.size * board.puts[settled:]
 
     def split(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        chosen = values[settled:]
-        call = np.bincount(at, np.where(puts, 0.0, chosen), strikes.size)
-        put = np.bincount(at, np.where(puts, chosen, 0.0), strikes.size)
-        return call.astype(np.float64), put.astype(np.float64)
+        sums = np.bincount(side, values[settled:], 2 * strikes.size).astype(np.float64)
+        return sums[: strikes.size], sums[strikes.size :]
 
     return StrikeTable(
         strikes, *split(sums.gex), *split(board.open_interests), *split(board.volumes)

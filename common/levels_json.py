@@ -41,15 +41,18 @@ def public(levels: Levels, *, contracts: bool = False) -> JsonDict:
     return document
 
 
-def profile(levels: Levels) -> JsonDict:
-    """Per-strike exposures and the re-priced curve, as under ``gex:{symbol}:profile``."""
+def profile(levels: Levels, *, strikes: list[JsonDict] | None = None) -> JsonDict:
+    """Per-strike exposures and the re-priced curve, as under ``gex:{symbol}:profile``.
+
+    :param strikes: the records of the strike table, where they have been made already.
+    """
     curve = levels.flip.curve
     return {
         "schema": SCHEMA,
         "symbol": levels.symbol,
         "as_of": iso_ms(levels.as_of),
         "spot": number(levels.spot),
-        "strikes": _strikes(levels),
+        "strikes": _strikes(levels) if strikes is None else strikes,
         "curve": {
             "spots": numbers(curve.spots) if curve else [],
             "net_gex": numbers(curve.net_gex) if curve else [],
@@ -113,6 +116,8 @@ def _further(levels: Levels) -> JsonDict:
     return {
         "net_gex_week": number(readings.net_gex_week),
         "net_gex_by_sign": {name: number(v) for name, v in readings.net_gex_by_sign.items()},
+        "prior_close": number(levels.prior_close),
+        "walls_at": levels.walls_at,
         "local_gex": number(readings.local_gex),
         "largest_strikes": [
             {"strike": strike, "net_gex": net_gex} for strike, net_gex in readings.largest_strikes
@@ -177,6 +182,7 @@ def _quality(levels: Levels) -> JsonDict:
         "with_iv": quality.with_iv,
         "coverage_oi": number(quality.coverage_oi),
         "coverage_gamma": number(quality.coverage_gamma),
+        "coverage_flow": number(quality.coverage_flow),
         "oldest_quote_at": None if oldest is None else iso_ms(oldest),
         "oi_date": quality.oi_date.isoformat(),
         "rejected": dict(quality.rejected),

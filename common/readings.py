@@ -10,9 +10,9 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from common.board import Board
-from common.models import FloatArray
-from common.quant.exposure import SIGNS, Exposures
+from common.board import Board, Index
+from common.models import FloatArray, Status
+from common.quant.exposure import FLOW, SIGNS, Exposures, flow_signs, gamma_exposure
 
 LOCAL_SHARE = 0.01
 """Strikes within this share of the spot are local."""
@@ -55,7 +55,7 @@ def readings(
     return Readings(
         local_gex=_total(sums.gex, near),
         net_gex_week=_total(sums.gex, used & by_friday[board.shard_of]),
-        net_gex_by_sign=_by_sign(board, sums),
+        net_gex_by_sign=_by_sign(board, spot),
         largest_strikes=_largest(strikes, net_gex),
         skews=_skews(board),
     )
@@ -65,13 +65,24 @@ def _total(values: FloatArray, mask: np.typing.NDArray[np.bool_]) -> float:
     return float(np.sum(values[mask])) if mask.any() else NAN
 
 
-def _by_sign(board: Board, sums: Exposures) -> dict[str, float]:
-    if not board.used.any():
-        return dict.fromkeys(SIGNS, NAN)
-    long = sums.gex * board.signs  # each sign is its own inverse
-    calls = float(np.sum(long[board.used & ~board.puts]))
-    puts = float(np.sum(long[board.used & board.puts]))
-    return {name: call * calls + put * puts for name, (call, put) in SIGNS.items()}
+def _by_sign(board: Board, spot: float) -> dict[str, float]:
+    """NaN under a convention that no contract has a sign in."""
+    rows = np.flatnonzero((board.statuses == Status.OK) & board.alive)
+    if not rows.size:
+        return dict.fromkeys((*SIGNS, FLOW), NAN)
+    puts = board.puts[rows]
+    sizes = gamma_exposure(
+        signs=np.ones(rows.size),
+        gammas=np.nan_to_num(board.greeks.gamma[rows]),
+        sizes=board.open_interests[rows],
+        spot=spot,
+    )
+    sums = float(sizes[~puts].sum()), float(sizes[puts].sum())
+    found = {name: call * sums[0] + put * sums[1] for name, (call, put) in SIGNS.items()}
+    quotes = board.quotes
+    signs = flow_signs(bought=quotes["bought"][rows], sold=quotes["sold"][rows])
+    known = np.isfinite(signs)
+    return {**found, FLOW: float((signs[known] * sizes[known]).sum()) if known.any() else NAN}
 
 
 def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, float], ...]:
@@ -82,28 +93,23 @@ def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, flo
 
 def _skews(board: Board) -> dict[str, float]:
     """Shard → IV at the put delta -0.25 less that at the call delta 0.25, linear in delta."""
-    columns = []
-    for side, sign in ((board.puts, -1.0), (~board.puts, 1.0)):
-        rows = np.flatnonzero(board.used & side)
-        columns.append(
-            (
-                np.searchsorted(rows, board.bounds).tolist(),
-                sign * board.greeks.delta[rows],
-                board.sigmas[rows],
-            )
-        )
-    (put_at, puts, put_vols), (call_at, calls, call_vols) = columns
-    found = {}
-    for at, shard in enumerate(board.shards):
-        put = slice(put_at[at], put_at[at + 1])
-        call = slice(call_at[at], call_at[at + 1])
-        down = _at_delta(puts[put], put_vols[put])
-        found[shard.expiry.shard] = down - _at_delta(calls[call][::-1], call_vols[call][::-1])
+    puts = np.flatnonzero(board.used & board.puts)
+    calls = np.flatnonzero(board.used & ~board.puts)[::-1]
+    skews = _at_delta(board, puts, -1.0) - _at_delta(board, calls, 1.0)
+    return {s.expiry.shard: skew for s, skew in zip(board.shards, skews.tolist(), strict=True)}
+
+
+def _at_delta(board: Board, rows: Index, sign: float) -> FloatArray:
+    """IV of each expiration at a delta of 0.25 in size; NaN where it does not reach it; (e,).
+
+    :param rows: contracts of one right, by expiration, deltas ascending in size within it.
+    """
+    found = np.full(len(board.shards), NAN)
+    sizes, shards = sign * board.greeks.delta[rows], board.shard_of[rows]
+    low = np.flatnonzero(sizes <= SKEW_DELTA)
+    low = low[low + 1 < rows.size]
+    low = low[(shards[low + 1] == shards[low]) & (sizes[low + 1] > SKEW_DELTA)]
+    share = (SKEW_DELTA - sizes[low]) / (sizes[low + 1] - sizes[low])
+    sigmas = board.sigmas[rows]
+    found[shards[low]] = sigmas[low] + share * (sigmas[low + 1] - sigmas[low])
     return found
-
-
-def _at_delta(sizes: FloatArray, sigmas: FloatArray) -> float:
-    """IV at a delta of 0.25 in size, ascending; NaN where the chain does not reach it."""
-    if sizes.size == 0 or not sizes[0] <= SKEW_DELTA <= sizes[-1]:
-        return NAN
-    return float(np.interp(SKEW_DELTA, sizes, sigmas))

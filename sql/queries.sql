@@ -68,7 +68,7 @@ WHERE key = %(key)s;
 -- name: copy_quotes
 COPY gex.quotes (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
 ) FROM STDIN (FORMAT BINARY);
 
 -- name: stage_quotes
@@ -77,7 +77,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_quotes (LIKE gex.quotes) ON COMMIT D
 -- name: copy_staged_quotes
 COPY staged_quotes (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
 ) FROM STDIN (FORMAT BINARY);
 
 -- name: insert_staged_quotes
@@ -108,10 +108,12 @@ INSERT INTO gex.greeks SELECT * FROM staged_greeks ON CONFLICT DO NOTHING;
 TRUNCATE staged_greeks;
 
 -- name: insert_spots
-INSERT INTO gex.spots ("time", session_id, seq, symbol, price)
-SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, seq, %(symbol)s, price
+INSERT INTO gex.spots ("time", session_id, seq, symbol, price, prior_close)
+SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, seq, %(symbol)s, price,
+       nullif(prior_close, 'NaN')
 FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(seqs)s::bigint[],
-            %(prices)s::float8[]) AS row (at, session, seq, price)
+            %(prices)s::float8[], %(prior_closes)s::float8[])
+     AS row (at, session, seq, price, prior_close)
 ON CONFLICT DO NOTHING;
 
 -- name: insert_entries
@@ -333,14 +335,18 @@ SELECT DISTINCT ON (strike, "right") strike, "right" = 'P' AS put, withdrawn,
        coalesce(spot, 'NaN') AS spot, coalesce(bid, 'NaN') AS bid, coalesce(ask, 'NaN') AS ask,
        coalesce(last, 'NaN') AS last, coalesce(bid_size, -1) AS bid_size,
        coalesce(ask_size, -1) AS ask_size, coalesce(volume, -1) AS volume,
-       coalesce(open_interest, -1) AS open_interest
+       coalesce(open_interest, -1) AS open_interest, coalesce(bought, 0) AS bought,
+       coalesce(sold, 0) AS sold
 FROM candidate WHERE seq >= %(low)s
 ORDER BY strike, "right", seq DESC;
 
--- name: spot_at
-SELECT (extract(epoch FROM "time") * 1000000)::bigint AS "time", price
+-- name: spots_between
+SELECT (extract(epoch FROM "time") * 1000000)::bigint AS "time", seq, price,
+       coalesce(prior_close, 'NaN') AS prior_close
 FROM gex.spots
-WHERE session_id = %(session_id)s AND seq = %(seq)s AND "time" BETWEEN %(since)s AND %(until)s;
+WHERE session_id = %(session_id)s AND seq BETWEEN %(first)s AND %(last)s
+  AND "time" BETWEEN %(since)s AND %(until)s
+ORDER BY seq;
 
 -- name: stored_counts
 SELECT s.key,
@@ -440,17 +446,18 @@ TRUNCATE gex.quotes, gex.spots, gex.entries, gex.checkpoints;
 
 -- name: quote_rows
 SELECT "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-       bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at
+       bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
 FROM gex.quotes ORDER BY seq;
 
 -- name: insert_quote
 INSERT INTO gex.quotes (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
 ) VALUES (
     %(time)s, %(session_id)s, %(seq)s, %(symbol)s, %(expiration)s, %(settlement)s, %(strike)s,
     %(right)s, %(bid)s, %(ask)s, %(last)s, %(bid_size)s, %(ask_size)s, %(volume)s,
-    %(open_interest)s, %(spot)s, %(withdrawn)s, %(received_at)s
+    %(open_interest)s, %(spot)s, %(withdrawn)s, %(received_at)s,
+    %(bought)s, %(sold)s
 ) ON CONFLICT DO NOTHING;
 
 -- name: empty_history
@@ -472,13 +479,15 @@ FROM gex.sessions WHERE session_id = (SELECT min(session_id) FROM gex.sessions);
 INSERT INTO gex.quotes
 SELECT q."time" - %(days)s * interval '1 day', n.session_id, q.seq, q.symbol,
        q.expiration - %(days)s::integer, q.settlement, q.strike, q."right", q.bid, q.ask, q.last,
-       q.bid_size, q.ask_size, q.volume, q.open_interest, q.spot, q.withdrawn, q.received_at
+       q.bid_size, q.ask_size, q.volume, q.open_interest, q.spot, q.withdrawn, q.received_at,
+       q.bought, q.sold
 FROM gex.quotes q JOIN gex.sessions n ON n.key = %(key)s
 WHERE q.session_id = (SELECT min(session_id) FROM gex.sessions);
 
 -- name: repeat_spots
 INSERT INTO gex.spots
-SELECT p."time" - %(days)s * interval '1 day', n.session_id, p.seq, p.symbol, p.price
+SELECT p."time" - %(days)s * interval '1 day', n.session_id, p.seq, p.symbol, p.price,
+       p.prior_close
 FROM gex.spots p JOIN gex.sessions n ON n.key = %(key)s
 WHERE p.session_id = (SELECT min(session_id) FROM gex.sessions);
 

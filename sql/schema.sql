@@ -374,12 +374,15 @@ CREATE TABLE gex.quotes (
     spot double precision,
     withdrawn boolean DEFAULT false NOT NULL,
     received_at timestamp with time zone NOT NULL,
+    bought integer,
+    sold integer,
     CONSTRAINT quotes_right_check CHECK (("right" = ANY (ARRAY['C'::text, 'P'::text])))
 )
 PARTITION BY RANGE ("time");
 COMMENT ON TABLE gex.quotes IS 'Every quote that was appended to the stream; seq is the order of events within a session.';
 COMMENT ON COLUMN gex.quotes."time" IS 'Market time of the quote; received_at is the wall time it reached the platform.';
 COMMENT ON COLUMN gex.quotes.spot IS 'Price of the underlying when the quote was taken.';
+COMMENT ON COLUMN gex.quotes.bought IS 'Part of the volume that buyers began; sold, that sellers began.';
 CREATE TABLE gex.sessions (
     session_id integer NOT NULL,
     key text NOT NULL,
@@ -416,7 +419,8 @@ CREATE TABLE gex.spots (
     session_id integer NOT NULL,
     seq bigint NOT NULL,
     symbol text NOT NULL,
-    price double precision NOT NULL
+    price double precision NOT NULL,
+    prior_close double precision
 )
 PARTITION BY RANGE ("time");
 COMMENT ON TABLE gex.spots IS 'Prices of the underlying.';

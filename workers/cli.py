@@ -1,57 +1,86 @@
 """The `gex` command: composition root of the platform.
 
-Owns the list of commands and what an error looks like; each command has a module of its own.
+Owns the list of commands and what an error looks like; each command has a module of its own,
+which is imported when it is asked for, so that a worker does not wait for what others need.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from common.errors import GexError
-from workers.commands.auth import auth
-from workers.commands.backup import back_up, bring_back
-from workers.commands.bench import bench
-from workers.commands.compute import compute
-from workers.commands.database import database
-from workers.commands.doctor import doctor
-from workers.commands.history import history
-from workers.commands.levels import levels, profile
-from workers.commands.processes import serve, worker
-from workers.commands.record import record
-from workers.commands.simulator import simulator
-from workers.commands.status import status
-from workers.commands.up import down, replay, up
+from workers.startup import without_collecting
+
+COMMANDS = {
+    "up": "up:up",
+    "down": "up:down",
+    "status": "status:status",
+    "doctor": "doctor:doctor",
+    "levels": "levels:levels",
+    "profile": "levels:profile",
+    "history": "history:history",
+    "compute": "compute:compute",
+    "tail": "tail:tail",
+    "dead": "dead:dead",
+    "replay": "up:replay",
+    "record": "record:record",
+    "backup": "backup:back_up",
+    "restore": "backup:bring_back",
+    "bench": "bench:bench",
+    "auth": "auth:auth",
+    "simulator": "simulator:simulator",
+    "db": "database:database",
+    "serve": "processes:serve",
+    "worker": "processes:worker",
+}
+"""Name → where it stands under :mod:`workers.commands`: a function, or a group of commands."""
+_STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "rich",
+}
+
+
+class _Imports(dict[str, Any]):
+    """Name → command, imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = COMMANDS[name].partition(":")
+        with without_collecting():
+            found = getattr(importlib.import_module(f"workers.commands.{module}"), attribute)
+        holder = typer.Typer(**_STYLE)
+        if isinstance(found, typer.Typer):
+            holder.add_typer(found, name=name)
+        else:
+            holder.command(name)(found)
+        return typer.main.get_group(holder).commands[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The command, or the default where there is none of this name."""
+        return self[name] if name in COMMANDS else default
+
+
+class _Group(TyperGroup):
+    """The commands of `gex`."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.commands = _Imports(COMMANDS)
+
 
 app = typer.Typer(
     name="gex",
+    cls=_Group,
     help="Real-time gamma exposure (GEX) of listed options. Start with `gex up`.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    **_STYLE,
 )
-app.command()(up)
-app.command()(down)
-app.command()(status)
-app.command()(doctor)
-app.command()(levels)
-app.command()(profile)
-app.command()(history)
-app.command("backup")(back_up)
-app.command("restore")(bring_back)
-app.command()(compute)
-app.command()(replay)
-app.command()(record)
-app.command()(bench)
-app.add_typer(auth, name="auth")
-app.command()(simulator)
-app.add_typer(database, name="db")
-app.add_typer(serve, name="serve")
-app.add_typer(worker, name="worker")
 
 
 @app.callback(invoke_without_command=True)
@@ -74,7 +103,8 @@ def main() -> None:
         _say(str(error))
         sys.exit(error.exit_code)
     except typer.TyperException as error:
-        _say(error.format_message())
+        if error.format_message():  # the help it has shown says it all
+            _say(error.format_message())
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -5,25 +5,45 @@ Owns building them from the settings in force; must not hold a command.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from rich.console import Console
 
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors, connect
-from common.db.connection import Connection
-from common.db.connection import connect as connect_database
 from common.errors import ServiceError
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from common.db.connection import Connection
+
+    console: Console
+    """Where commands print for people."""
+
+
+def __getattr__(name: str) -> Any:
+    """The console, made when a command asks for it: workers print nothing."""
+    if name != "console":
+        raise AttributeError(name)
+    from rich.console import Console  # noqa: PLC0415
+
+    made = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    globals()[name] = made
+    return made
+
+
+STARTED = "GEX_STARTED"
+"""Environment variable that tells one start of an instance from another."""
 
 
 def software() -> str:
@@ -71,6 +91,11 @@ class Context:
             ) from error
         return client
 
+    def note_start(self, program: str) -> None:
+        """Count a start of one of the instance's programs, if Redis answers."""
+        with suppress(ServiceError):
+            Cache(self.redis()).note_start(program, instance=os.environ.get(STARTED, ""))
+
     def cache(self) -> Cache:
         """The cache of a server that answers."""
         return Cache(self.reachable_redis())
@@ -80,6 +105,8 @@ class Context:
 
         :raises StorageError: when the server is out of reach.
         """
+        from common.db.connection import connect as connect_database  # noqa: PLC0415
+
         return connect_database(self.instance.database_url(), name=name)
 
 

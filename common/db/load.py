@@ -158,6 +158,7 @@ def save_spots(
         "sessions": np.repeat(sessions, [len(batch.spots) for batch in batches]).tolist(),
         "seqs": spots["seq"].tolist(),
         "prices": spots["price"].tolist(),
+        "prior_closes": spots["prior_close"].tolist(),
     }
     keys = {batch.header.session for batch in batches}
     insert_rows(connection, "spots", "insert_spots", days_of(spots["time"], keys), values)

@@ -126,10 +126,9 @@ def chain_quotes(connection: Connection, values: dict[str, Any]) -> list[tuple[A
         return rows
 
 
-def spot_at(connection: Connection, values: dict[str, Any]) -> tuple[int, float] | None:
-    """Time [us] and price [$] of the underlying by its ``seq``, or None."""
-    rows = _rows(connection, "spot_at", values)
-    return (rows[0]["time"], rows[0]["price"]) if rows else None
+def spots_between(connection: Connection, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Prices of the underlying from seq ``first`` through ``last``, in the order of SPOT."""
+    return [tuple(row.values()) for row in _rows(connection, "spots_between", values)]
 
 
 def storage_report(connection: Connection) -> list[dict[str, Any]]:

@@ -90,6 +90,7 @@ def quote_table(symbol: str, expiry: Expiry, batches: Sequence[Batch], sessions:
         floats(rows["spot"]),
         Fixed((rows["flags"] & FLAG_WITHDRAWN) != 0, ">u1"),
         instants(np.repeat(received, sizes)),
+        *(Fixed(rows[name], ">i4") for name in ("bought", "sold")),
     ]
     return Table("quotes", tuple(columns), rows["time"], *_origins(sizes))
 

@@ -1,6 +1,10 @@
 -- What a level was made of: the stream entries that brought the quotes, and what became of a
 -- session as a whole.
 
+ALTER TABLE gex.quotes ADD COLUMN bought integer, ADD COLUMN sold integer;
+COMMENT ON COLUMN gex.quotes.bought IS 'Part of the volume that buyers began; sold, that sellers began.';
+ALTER TABLE gex.spots ADD COLUMN prior_close float8;
+
 CREATE TABLE gex.entries (
     "time"            timestamptz NOT NULL,
     session_id        integer     NOT NULL,

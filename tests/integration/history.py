@@ -42,6 +42,7 @@ def quotes(count: int, *, seq: int = 0, time: int = NOON_US, **columns: Any) -> 
     rows["bid_size"], rows["ask_size"] = np.where(number % 5, 7, -1), 9
     rows["volume"], rows["open_interest"] = number, np.where(number % 7, 100, -1)
     rows["bid"][number % 11 == 0] = np.nan
+    rows["bought"], rows["sold"] = number % 17, number % 19
     rows["flags"] = number % 13 == 0
     for name, value in columns.items():
         rows[name] = value
@@ -51,7 +52,7 @@ def quotes(count: int, *, seq: int = 0, time: int = NOON_US, **columns: Any) -> 
 def batch(rows: Rows, *, number: int = 1, epoch: int = 1, key: str = KEY, **header: Any) -> Batch:
     """A batch of these quotes, with one price."""
     at = int(rows["time"].max()) if len(rows) else NOON_US
-    spots = np.array([(at, 1_000_000 * epoch + number, 640.25)], SPOT)
+    spots = np.array([(at, 1_000_000 * epoch + number, 640.25, 639.5)], SPOT)
     made = BatchHeader(
         session=key,
         epoch=epoch,

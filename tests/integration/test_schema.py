@@ -129,7 +129,7 @@ def test_rows_of_an_earlier_schema_are_taken_along(
         monkeypatch.undo()
         assert migrate.migrate(connection) == len(migrations()) - 2
         after = connection.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall()
-        assert after == before
+        assert [row[: len(before[0])] for row in after] == before
         row = connection.execute("SELECT count(*) FROM gex.spots").fetchone()
         assert row == (30,)
     assert "quotes_before" not in dump(database_url)

@@ -81,7 +81,7 @@ def test_every_column_comes_back_as_it_was(store: Store, plain: Connection) -> N
     assert store.save_quotes("SPY", "2026-08-19-AM", [("7-1", batch(rows))]) == Saved(5000)
     found = plain.execute(
         'SELECT time, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,'
-        " bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at"
+        " bid_size, ask_size, volume, open_interest, bought, sold, spot, withdrawn, received_at"
         " FROM gex.quotes ORDER BY seq"
     ).fetchall()
 

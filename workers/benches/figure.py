@@ -5,9 +5,11 @@ Owns both; must not measure anything in particular.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +64,20 @@ def ratio(
         return Figure(figure_id, None, "ratio", None, goal, own=own)
     beside = {"name": name, "value": reference, "unit": unit}
     return Figure(figure_id, own / reference, "ratio", beside, goal, own=own)
+
+
+@contextlib.contextmanager
+def one_processor() -> Iterator[None]:
+    """Keep to one processor, and so every library's pool of threads to one thread."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def seconds_of(action: Callable[[], object]) -> float:

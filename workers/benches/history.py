@@ -154,7 +154,7 @@ def _store_day(store: Store) -> None:
         part["time"] = at
         chain[changed] = part
         seq += len(part) + 1
-        spot = np.array([(at, seq - 1, model.spot(at))], SPOT)
+        spot = np.array([(at, seq - 1, model.spot(at), np.nan)], SPOT)
         header = BatchHeader(
             session=f"SPY:{DAY}:bench",
             epoch=1,

@@ -7,12 +7,10 @@ turns, medians are compared. Volatilities are asked for as F, K, D, T, Greeks as
 
 from __future__ import annotations
 
-import contextlib
-import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -24,9 +22,10 @@ from common.quant.blackscholes import greeks, price
 from common.quant.implied_vol import implied_vol
 from common.quant.zero_gamma import Book, net_gex
 from common.settings import QuantParameters
-from workers.benches.figure import Figure, interleaved, ratio, seconds_of
+from workers.benches.figure import Figure, interleaved, one_processor, ratio, seconds_of
 from workers.benches.peers import Slice, Solve, greek_makers, solvers
 from workers.benches.sample import chain, whole_chain
+from workers.startup import keep_heap
 
 _TURNS = {20: (101, 50), 300: (101, 20), 5000: (41, 3)}
 """Contracts → (rounds, calls a turn)."""
@@ -35,43 +34,34 @@ _SPOTS = 200
 _RIGHT = 1e-6
 """A library counts if its volatilities are within this of the ones that made the prices."""
 _FIRST_CALL = """
-import sys
-import workers.greeks
-from common.chain import solve
-from common.quant import kernels
-from common.settings import QuantParameters
-from workers.benches.sample import whole_chain
-name = kernels.load()
+import workers.cli
+from workers.startup import without_collecting
+with without_collecting():
+    import workers.commands.processes, workers.greeks
+    from common.chain import solve
+    from common.quant import kernels
+    from common.settings import load_settings
+    from workers.benches.sample import whole_chain
+    parameters = load_settings().quant
+    name = kernels.load()
 (expiry, quotes), = whole_chain(300, expirations=1)[0].items()
-found = solve(quotes=quotes, expiry=expiry, parameters=QuantParameters())
+found = solve(quotes=quotes, expiry=expiry, parameters=parameters)
 print(name, (found.status == 0).sum(), flush=True)
 """
+"""What `gex worker greeks` does, with a chain at hand in place of a stream."""
 
 
 def run() -> list[Figure]:
     """The figures of `gex bench quant`."""
     from workers.benches import accuracy  # noqa: PLC0415  it needs mpmath
 
-    with _one_processor():
+    with one_processor():
         kernels.load()
+        keep_heap()
         figures = [_volatilities(20, 6.0), _volatilities(300, 20.0), _volatilities(5000, 20.0)]
         figures += [_greeks(300), _greeks(5000), _fused(300), _curve(300), _curve(5000)]
         figures += [_tick(), *_stages()]
     return [*figures, _first_call(), *accuracy.run()]
-
-
-@contextlib.contextmanager
-def _one_processor() -> Iterator[None]:
-    """Keep to one processor, and so every library's pool of threads to one thread."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _slice(count: int) -> Slice:
@@ -240,8 +230,7 @@ def _tick() -> Figure:
         levels = evaluate(symbol="SPY", shards=shards, spot=spot, as_of=at, parameters=parameters)
         breaches = check_invariants(levels)
         assert not breaches  # noqa: S101
-        levels.to_json()
-        levels.profile_json()
+        levels.profile_json(beside=levels.to_json())
 
     return _milliseconds("tick_5000_ms", interleaved({"": aggregate}, rounds=101)[""], 5.0)
 

@@ -21,15 +21,12 @@ from common.bus.cache import Cache
 from common.bus.leases import Leases
 from common.bus.streams import Streams
 from common.clock import SECOND, wall_us
-from common.db.connection import connect as connect_database
-from common.db.store import Store
 from common.errors import ServiceError
-from common.servers import postgres_server, redis_server
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
-from workers.commands.feeds import make_feeds
 from workers.context import Context, software
+from workers.startup import keep_heap, without_collecting
 
 _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
@@ -82,6 +79,8 @@ def serve_redis() -> None:
     if context.settings.redis_url is not None:
         idle("GEX_REDIS_URL names a server of yours; there is nothing to serve")
         return
+    from common.servers import redis_server  # noqa: PLC0415
+
     redis_server.run(context.instance, _runtime(context))
 
 
@@ -92,6 +91,8 @@ def serve_postgres() -> None:
     if context.settings.database_url is not None:
         idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
         return
+    from common.servers import postgres_server  # noqa: PLC0415
+
     _runtime(context)
     postgres_server.run(context.instance)
 
@@ -119,7 +120,7 @@ def serve_dashboard() -> None:
     """The page: levels, charts and the day's history in a browser."""
     context = _begin()
     settings, runtime = context.settings, _runtime(context)
-    if settings.feed != "none":
+    if set(settings.feeds_in_use) != {"none"}:
         _wait_for_a_level(context)
     from workers.dashboard.documents import Documents  # noqa: PLC0415  Dash, only where it is needed
     from workers.dashboard.history import History  # noqa: PLC0415
@@ -140,10 +141,12 @@ def serve_dashboard() -> None:
 @worker.command("ingest")
 def worker_ingest() -> None:
     """The ingestor: the configured feed onto the quotes streams."""
-    from workers.ingest import Ingestor, Pace  # noqa: PLC0415  numpy, only where it is needed
+    from workers.commands.feeds import make_feeds  # noqa: PLC0415  numpy, only where needed
+    from workers.ingest import Ingestor, Pace  # noqa: PLC0415
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = _begin()
+    context.note_start("ingest")
     settings = context.settings
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
@@ -180,12 +183,16 @@ def worker_greeks(
     name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
 ) -> None:
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
-    from common.quant import kernels  # noqa: PLC0415
-    from workers.greeks import GreeksHandler  # noqa: PLC0415
-
     context = _begin()
     settings = context.settings
-    kernels.load(folder=settings.state_dir / "kernels")
+    context.note_start(name)
+    with without_collecting():
+        from common.live import LiveLevels, LivePace  # noqa: PLC0415
+        from common.quant import kernels  # noqa: PLC0415
+        from workers.greeks import GreeksHandler, Live  # noqa: PLC0415
+
+        kernels.load(folder=settings.state_dir / "kernels")
+    keep_heap()
     client = context.redis()
     leases = Leases(
         client,
@@ -193,7 +200,12 @@ def worker_greeks(
         token=f"{os.getpid()}-{secrets.token_hex(6)}",
         milliseconds=round(settings.lease_seconds * 1000),
     )
-    handler = GreeksHandler(client, leases, settings.quant)
+    live = Live(
+        LiveLevels(settings.quant, software()),
+        LivePace(settings.live_share),
+        ttl_ms=round(3000 * settings.tick_seconds),
+    )
+    handler = GreeksHandler(client, leases, settings.quant, live)
     _run(Actor(Streams(client), handler, name, _policy(settings)))
 
 
@@ -202,9 +214,12 @@ def worker_store(
     name: Annotated[str, typer.Option(help="Unique among the store workers.")] = "store-0",
 ) -> None:
     """A store worker: everything the streams carry into the database."""
+    from common.db.connection import connect as connect_database  # noqa: PLC0415
+    from common.db.store import Store  # noqa: PLC0415
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = _begin()
+    context.note_start(name)
     settings = context.settings
     client = context.redis()
     url = context.instance.database_url()

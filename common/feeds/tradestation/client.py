@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NoReturn
 
 import httpx
@@ -29,6 +31,8 @@ QUOTA_PAUSE = 60.0
 """Wait after a refused quota without a reset time [s]."""
 OPENING_AT_ONCE = 3
 _TRIES = 5
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 600.0
+"""Bounds of what a host's reset time may ask for [s]."""
 
 
 class UnavailableError(FeedError):
@@ -38,6 +42,10 @@ class UnavailableError(FeedError):
         super().__init__(text)
         self.pause = pause
         """What the host asks to wait [s], if it does."""
+
+
+class TooLongError(UsageError):
+    """Raised when an address names more symbols than the host takes at once."""
 
 
 class TradeStationClient:
@@ -50,16 +58,22 @@ class TradeStationClient:
         *,
         url: str,
         sleep: Sleep = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take over the connection pool; nothing is asked before the first call.
 
         :param url: base of the API, e.g. ``https://api.tradestation.com/v3``.
+        :param now: seconds, of any origin.
         """
-        self._http, self._tokens, self._sleep = http, tokens, sleep
+        self._http, self._tokens, self._sleep, self._now = http, tokens, sleep, now
         self.url = url.rstrip("/")
         self.announcement: Announcement | None = None
         """What a simulator has said last; None with the real host."""
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._refilled_at: dict[str, float] = {}
+        """Kind of request whose quota is used up → when it is full again."""
+        self._served = False
+        """Whether the host has taken a token of this login before."""
 
     @property
     def may_be_simulated(self) -> bool:
@@ -86,6 +100,7 @@ class TradeStationClient:
                 await self._sleep(pause)
 
     async def _get_once(self, path: str, params: Mapping[str, str] | None) -> bytes:
+        await self._wait_for_quota(path)
         token = await self._tokens.access()
         for renewed in (False, True):
             try:
@@ -94,12 +109,12 @@ class TradeStationClient:
                 )
             except httpx.HTTPError as error:
                 raise UnavailableError(f"{path}: {type(error).__name__}") from error
-            self._listen(reply)
+            self._listen(path, reply)
             if reply.status_code == 401 and not renewed:
                 token = await self._tokens.after(token)
                 continue
             if reply.status_code != 200:
-                refuse(path, reply.status_code, reply.headers, reply.content)
+                self._refuse(path, reply, reply.content)
             return reply.content
         raise CredentialsError(f"{path}: 401 although the token is new")
 
@@ -131,6 +146,7 @@ class TradeStationClient:
 
     async def _open(self, path: str, params: Mapping[str, str] | None) -> httpx.Response:
         """A stream whose head was fine; a few are opened at a time, the rest wait."""
+        await self._wait_for_quota(path)
         async with self._opening:
             token = await self._tokens.access()
             for renewed in (False, True):
@@ -139,19 +155,39 @@ class TradeStationClient:
                 )
                 try:
                     reply = await self._http.send(request, stream=True)
-                    self._listen(reply)
+                    self._listen(path, reply)
                     if reply.status_code == 200:
                         return reply
                     body = await reply.aread()  # which also closes it
                 except httpx.HTTPError as error:
                     raise UnavailableError(f"{path}: {type(error).__name__}") from error
                 if reply.status_code != 401 or renewed:
-                    refuse(path, reply.status_code, reply.headers, body)
+                    self._refuse(path, reply, body)
                 token = await self._tokens.after(token)
         raise CredentialsError(f"{path}: 401 although the token is new")
 
-    def _listen(self, reply: httpx.Response) -> None:
-        """A simulator's clock, which is honoured over plain HTTP alone."""
+    async def _wait_for_quota(self, path: str) -> None:
+        """Ask nothing of a kind whose quota the host has said to be used up."""
+        pause = self._refilled_at.get(_kind(path), 0.0) - self._now()
+        if pause > 0.0:
+            log.info("%s: the quota is used up; waiting %.1f s", _kind(path), pause)
+            await self._sleep(pause)
+
+    def _refuse(self, path: str, reply: httpx.Response, body: bytes) -> NoReturn:
+        """Raise what a reply other than 200 means.
+
+        A 401 to a token that is new is trouble of the host when it has taken others before: the
+        sign-in host would have refused a login that had ended.
+        """
+        if reply.status_code == 401 and self._served:
+            raise UnavailableError(f"{path[:200]}: 401 although the token is new")
+        refuse(path, reply.status_code, reply.headers, body)
+
+    def _listen(self, path: str, reply: httpx.Response) -> None:
+        """Quotas, and a simulator's clock, which is honoured over plain HTTP alone."""
+        self._served = self._served or reply.status_code == 200
+        if reply.status_code == 200 and reply.headers.get("X-RateLimit-Remaining") == "0":
+            self._refilled_at[_kind(path)] = self._now() + _reset_seconds(reply.headers)
         if self.may_be_simulated:
             said = Announcement.parse(reply.headers.get(CLOCK_HEADER))
             self.announcement = said or self.announcement
@@ -161,16 +197,19 @@ def refuse(path: str, status: int, headers: httpx.Headers, body: bytes) -> NoRet
     """Raise what a reply other than 200 means.
 
     :raises UnavailableError: for quotas and faults of the host. :raises CredentialsError: for
-        missing rights. :raises UsageError: for everything that asking again will not mend.
+        missing rights. :raises TooLongError: when fewer symbols have to be asked for.
+    :raises UsageError: for everything that asking again will not mend.
     """
     said = _said(body)
-    text = f"{path}: {status} {said}".strip()
+    text = f"{path[:200]}: {status} {said}".strip()
     if status == 429 or (status == 403 and "quota" in said.lower()):
         raise UnavailableError(text, pause=_reset_seconds(headers))
     if status in (401, 403):
         raise CredentialsError(f"{text}; check the scopes of the login (MarketData, OptionSpreads)")
     if status >= 500 and status != 501:
         raise UnavailableError(text)
+    if status == 414:
+        raise TooLongError(text)
     raise UsageError(text)
 
 
@@ -180,9 +219,19 @@ def _headers(token: str) -> dict[str, str]:
 
 def _reset_seconds(headers: httpx.Headers) -> float:
     try:
-        return min(max(float(headers.get("X-RateLimit-Reset", QUOTA_PAUSE)), 0.5), 600.0)
+        seconds = float(headers.get("X-RateLimit-Reset", QUOTA_PAUSE))
     except ValueError:
         return QUOTA_PAUSE
+    return (
+        min(max(seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        if math.isfinite(seconds)
+        else QUOTA_PAUSE
+    )
+
+
+def _kind(path: str) -> str:
+    """What quotas are counted by: the path without what it asks about."""
+    return path.rpartition("/")[0]
 
 
 def _said(body: bytes) -> str:

@@ -17,7 +17,7 @@ from common.errors import FeedError, UsageError
 from common.feeds.roots import settlement_of
 from common.feeds.tradestation.client import TradeStationClient
 from common.feeds.tradestation.messages import Expirations, Strikes
-from common.feeds.tradestation.streams import Source
+from common.feeds.tradestation.sources import Source
 from common.feeds.tradestation.symbols import chain_symbols, quote_symbol, root_of
 from common.models import Expiry
 

@@ -20,9 +20,12 @@ SECRETS = ("s3cret", "refresh-1", "refresh-2", "access-1", "access-2")
 
 
 class Chunks(httpx.AsyncByteStream):
-    """A body that comes in chunks; an exception among them breaks it, None never ends it."""
+    """A body that comes in chunks; an exception among them breaks it, None never ends it.
 
-    def __init__(self, *chunks: bytes | Exception | None) -> None:
+    A function among them is called when its turn comes.
+    """
+
+    def __init__(self, *chunks: bytes | Exception | Callable[[], object] | None) -> None:
         self.chunks = chunks
         self.closed = False
 
@@ -32,6 +35,8 @@ class Chunks(httpx.AsyncByteStream):
                 raise chunk
             if chunk is None:
                 await asyncio.Event().wait()
+            elif callable(chunk):
+                chunk()
             else:
                 yield chunk
 
@@ -59,7 +64,9 @@ class Broker:
             refresh_token=SecretStr("refresh-1"),
             now=lambda: self.wall,
         )
-        self.client = TradeStationClient(http, self.tokens, url=url, sleep=self.sleep)
+        self.client = TradeStationClient(
+            http, self.tokens, url=url, sleep=self.sleep, now=lambda: self.wall
+        )
         self.on("/oauth/token", self.grant)
 
     def on(self, path: str, *replies: Reply | Callable[[], Reply]) -> None:

@@ -165,6 +165,18 @@ def test_a_new_token_that_is_rejected_too_is_the_end(broker: Broker) -> None:
     assert len(broker.asked(f"/v3{PATH}")) == 2
 
 
+def test_a_login_that_was_served_before_outlives_a_host_that_refuses_new_tokens(
+    broker: Broker,
+) -> None:
+    no = [httpx.Response(401)] * 2
+    broker.on(f"/v3{PATH}", ok("before"), *no, *no, ok("after"))
+    assert [get(broker), get(broker)] == [b"before", b"after"]
+    assert len(broker.slept) == 2
+    broker.on("/v3/stream", *no)
+    with pytest.raises(UnavailableError, match="401 although the token is new"):
+        asyncio.run(read(broker))
+
+
 @pytest.mark.parametrize(
     ("reply", "pause"),
     [
@@ -285,3 +297,55 @@ def test_the_real_host_is_not_probed(tmp_path: Path) -> None:
     broker = Broker(tmp_path, url="https://broker.test/v3")
     asyncio.run(broker.client.probe())
     assert broker.requests == []
+
+
+# --- quotas ----------------------------------------------------------------------------------
+
+
+def test_a_quota_that_is_used_up_is_waited_for_before_the_next_request(broker: Broker) -> None:
+    used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "37"}
+    broker.on("/v3/options/strikes/SPY", ok(**used_up))
+    broker.on("/v3/options/strikes/QQQ", ok())
+    broker.on("/v3/options/expirations/QQQ", ok())
+    for path in ("strikes/SPY", "expirations/QQQ"):
+        get(broker, f"/options/{path}")
+    assert broker.slept == []  # another kind of request has another quota
+    get(broker, "/options/strikes/QQQ")
+    assert broker.slept == [37.0]
+    broker.wall += 37.0
+    get(broker, "/options/strikes/QQQ")
+    assert broker.slept == [37.0]
+
+
+@pytest.mark.parametrize("left", ["1", "many", None])
+def test_a_quota_that_is_not_used_up_costs_no_wait(broker: Broker, left: str | None) -> None:
+    headers = {} if left is None else {"X-RateLimit-Remaining": left}
+    broker.on(f"/v3{PATH}", ok(**headers, **{"X-RateLimit-Reset": "37"}))
+    for _ in range(2):
+        get(broker)
+    assert broker.slept == []
+
+
+def test_streams_too_wait_for_their_quota(broker: Broker) -> None:
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "5"}
+    broker.on("/v3/quotes/A", httpx.Response(200, headers=headers, stream=Chunks(b"x\n")))
+    broker.on("/v3/quotes/B", httpx.Response(200, stream=Chunks(b"y\n")))
+
+    async def both() -> list[list[bytes]]:
+        return [await read(broker, f"/quotes/{name}") for name in "AB"]
+
+    assert asyncio.run(both()) == [[b"x\n"], [b"y\n"]]
+    assert broker.slept == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("reset", "pause"),
+    [("37", 37.0), ("0", 0.5), ("9999", 600.0), ("nan", 60.0), ("soon", 60.0), (None, 60.0)],
+)
+def test_a_refused_quota_is_waited_out_as_the_host_says(
+    broker: Broker, reset: str | None, pause: float
+) -> None:
+    headers = {} if reset is None else {"X-RateLimit-Reset": reset}
+    broker.on(f"/v3{PATH}", httpx.Response(429, headers=headers), ok())
+    get(broker)
+    assert broker.slept == [pause]

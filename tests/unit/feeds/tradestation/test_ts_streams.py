@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,10 +15,13 @@ from broker import Broker, Chunks
 
 from common.errors import CredentialsError, UsageError
 from common.feeds.tradestation.first_pass import IDLE_SECONDS, PATIENCE_SECONDS, FirstPass
+from common.feeds.tradestation.messages import Row
+from common.feeds.tradestation.sources import Source
 from common.feeds.tradestation.streams import (
     DUAL_LOGON_PAUSE,
+    HEALTHY_SECONDS,
     Arrival,
-    Source,
+    Patience,
     StreamReader,
 )
 from common.feeds.tradestation.symbols import Contract
@@ -31,15 +36,28 @@ class Watched:
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
+        self.now = 1000.0
+        self.is_open = True
+        self.patience = Patience(20.0, 60.0, lambda: self.is_open, lambda: self.now)
         self.counters: Counter[str] = Counter()
         self.arrivals: list[Arrival] = []
 
-    def run(self, *bodies: bytes | httpx.Response | Exception, until: int) -> list[str]:
+    def after(self, seconds: float) -> Callable[[], None]:
+        """Lets time pass in the midst of a body."""
+
+        def pass_time() -> None:
+            self.now += seconds
+
+        return pass_time
+
+    def run(self, *bodies: bytes | Chunks | httpx.Response | Exception, until: int) -> list[str]:
         """Serve one body a connection until so many rows came; the contracts of the rows."""
         rest: list[None] = [None]  # the last connection stays open
         replies = [
             httpx.Response(200, stream=Chunks(body, *(rest if body is bodies[-1] else [])))
             if isinstance(body, bytes)
+            else httpx.Response(200, stream=body)
+            if isinstance(body, Chunks)
             else body
             for body in bodies
         ]
@@ -54,8 +72,9 @@ class Watched:
 
         async def watch() -> None:
             reader = StreamReader(
-                self.broker.client, SOURCE, deliver, self.counters, sleep=self.broker.sleep
-            )
+                self.broker.client, SOURCE, deliver, self.counters,
+                sleep=self.broker.sleep, patience=self.patience,
+            )  # fmt: skip
             reading = asyncio.create_task(reader.run())
             waiting = asyncio.create_task(enough.wait())
             await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -152,6 +171,131 @@ def test_what_cannot_be_mended_ends_the_reader(
     with pytest.raises(kind):
         watched.run(reply, until=1)
     assert watched.broker.slept == []
+
+
+# --- connections without data ----------------------------------------------------------------
+
+BEAT = b'{"Heartbeat":1}\n'
+
+
+def test_a_connection_that_shows_no_row_is_made_again(watched: Watched) -> None:
+    patient = Chunks(BEAT, watched.after(19.9), BEAT, watched.after(0.1), BEAT, None)
+    watched.run(patient, ROW % 1, until=1)
+    assert watched.counters["first_row_timeouts"] == watched.counters["reconnects"] == 1
+    assert watched.counters["heartbeats"] == 3
+
+
+def test_heartbeats_alone_are_no_data_while_the_market_is_open(watched: Watched) -> None:
+    quiet = Chunks(ROW % 1, watched.after(59.9), BEAT, watched.after(0.1), BEAT, None)
+    assert watched.run(quiet, ROW % 2, until=2) == ["1", "2"]
+    assert watched.counters["data_timeouts"] == watched.counters["reconnects"] == 1
+
+
+def test_every_row_starts_the_watch_anew(watched: Watched) -> None:
+    parts = [ROW % 1, watched.after(59.0), BEAT] * 5
+    watched.run(Chunks(*parts, ROW % 2, None), until=6)
+    assert watched.counters["data_timeouts"] == watched.counters["reconnects"] == 0
+
+
+def test_while_the_market_is_closed_quiet_is_normal(watched: Watched) -> None:
+    watched.is_open = False
+    watched.run(Chunks(ROW % 1, watched.after(3600.0), BEAT, ROW % 2, None), until=2)
+    assert watched.counters["data_timeouts"] == 0
+
+
+def failing(watched: Watched, count: int, *before: Any) -> list[Chunks]:
+    return [Chunks(*before, httpx.RemoteProtocolError("cut")) for _ in range(count)]
+
+
+def longest_pauses(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Instead of a pause with jitter, its upper bound."""
+    monkeypatch.setattr("common.feeds.backoff.random.uniform", lambda _, most: most)
+    return watched.broker.slept
+
+
+def test_pauses_double_and_health_with_data_starts_them_over(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = longest_pauses(watched, monkeypatch)
+    bad = failing(watched, 3)
+    idle = failing(watched, 1, BEAT, watched.after(HEALTHY_SECONDS))
+    good = failing(watched, 1, ROW % 1, watched.after(HEALTHY_SECONDS))
+    watched.run(*bad, *idle, *good, ROW % 2, until=2)
+    assert slept == [1.0, 2.0, 4.0, 8.0, 1.0]
+
+
+def test_connections_that_never_last_are_spoken_of(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.run(*failing(watched, 5, BEAT), ROW % 1, until=1)
+    assert watched.counters["short_lived"] == 1
+    assert "too many streams (GEX_TRADESTATION_STREAMS)" in caplog.text
+
+
+# --- symbols -----------------------------------------------------------------------------------
+
+
+def read_source(watched: Watched, source: Source, until: int) -> None:
+    """Read a source until so many rows came."""
+    seen: list[Row] = []
+    enough = asyncio.Event()
+
+    async def deliver(arrival: Arrival) -> None:
+        seen.extend(arrival.rows)
+        if len(seen) >= until:
+            enough.set()
+
+    async def watch() -> None:
+        reader = StreamReader(
+            watched.broker.client, source, deliver, watched.counters, sleep=watched.broker.sleep
+        )
+        reading = asyncio.create_task(reader.run())
+        waiting = asyncio.create_task(enough.wait())
+        await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if reading.done():
+            reading.result()
+        reading.cancel()
+        await asyncio.gather(reading, waiting, return_exceptions=True)
+
+    asyncio.run(watch())
+
+
+def quotes(watched: Watched, *symbols: str, then: Any = None) -> None:
+    body = "".join(f'{{"Symbol":"{symbol}","Bid":"1"}}\n' for symbol in symbols).encode()
+    path = f"/v3/marketdata/stream/quotes/{','.join(symbols)}"
+    watched.broker.on(path, httpx.Response(200, stream=Chunks(body, then)))
+
+
+def test_a_list_that_is_too_long_is_halved_until_it_is_not(watched: Watched) -> None:
+    for long in ("A,B,C,D,E", "A,B,C"):
+        watched.broker.on(f"/v3/marketdata/stream/quotes/{long}", httpx.Response(414, text="long"))
+    for part in (["A", "B"], ["C"], ["D", "E"]):
+        quotes(watched, *part)
+    read_source(watched, Source.of_quotes("quotes", ("A", "B", "C", "D", "E")), until=5)
+    assert watched.counters["split_streams"] == 2
+    assert watched.counters["rows"] == 5
+    assert watched.broker.slept == []
+
+
+def test_one_symbol_cannot_be_halved(watched: Watched) -> None:
+    path = "/v3/marketdata/stream/quotes/A"
+    watched.broker.on(path, httpx.Response(414))
+    with pytest.raises(UsageError, match="414"):
+        read_source(watched, Source.of_quotes("quotes", ("A",)), until=1)
+
+
+def test_a_refused_symbol_is_not_asked_for_again_but_the_first_always_is(
+    watched: Watched,
+) -> None:
+    refused = b'{"Symbol":"bad","Error":"FAILED, INVALID SYMBOL"}\n'
+    refused += b'{"Symbol":"SPY","Error":"FAILED, EX_NOT_ENTITLED"}\n'
+    path = "/v3/marketdata/stream/quotes/SPY,BAD,$VIX.X"
+    watched.broker.on(path, httpx.Response(200, stream=Chunks(refused)))
+    quotes(watched, "SPY", "$VIX.X")
+    read_source(watched, Source.of_quotes("quotes", ("SPY", "BAD", "$VIX.X")), until=2)
+    assert watched.counters["refused_symbols"] == 2
+    assert watched.counters["reconnects"] == 1
 
 
 # --- the first pass --------------------------------------------------------------------------
