@@ -28,22 +28,20 @@ PATIENCE_SECONDS = 3600.0
 
 def back_up(target: Target = "", day: Day = "", json: Json = False) -> None:
     """Back up every stored day that is not there yet, or has grown; read back and compared."""
-    context = Context.load()
-    archive = open_archive(target or context.settings.backup_url, context.settings)
-    url = context.instance.database_url()
-    with connect(url, name="backup", timeout_seconds=PATIENCE_SECONDS) as connection:
-        tally = backup(connection, archive, day=_date(day), tell=_teller(json=json))
-    _show(tally, "backed up", json=json)
+    _run(backup, target, day, "backed up", json=json)
 
 
 def bring_back(target: Target = "", day: Day = "", json: Json = False) -> None:
     """Restore the days of a backup into a migrated and empty database; again is no harm."""
+    _run(restore, target, day, "restored", json=json)
+
+
+def _run(work: Callable[..., Tally], target: str, day: str, what: str, *, json: bool) -> None:
     context = Context.load()
     archive = open_archive(target or context.settings.backup_url, context.settings)
-    url = context.instance.database_url()
-    with connect(url, name="restore", timeout_seconds=PATIENCE_SECONDS) as connection:
-        tally = restore(connection, archive, day=_date(day), tell=_teller(json=json))
-    _show(tally, "restored", json=json)
+    url, tell = context.instance.database_url(), _teller(json=json)
+    with connect(url, name="backup", timeout_seconds=PATIENCE_SECONDS) as connection:
+        _show(work(connection, archive, day=_date(day), tell=tell), what, json=json)
 
 
 def _date(text: str) -> date | None:
