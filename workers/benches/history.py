@@ -20,7 +20,7 @@ from common.bus.codec import Batch, BatchHeader
 from common.chain import solve
 from common.clock import SECOND, previous_trading_day, session_hours, to_datetime
 from common.db import queries
-from common.db.connection import Connection, query
+from common.db.connection import Connection, connect, query
 from common.db.store import Store
 from common.levels import Levels, ShardState, evaluate
 from common.market_model import MarketModel
@@ -35,6 +35,8 @@ _PERIOD = 10
 """Seconds between two entries of the stored day."""
 _CHANGED = 30
 """Contracts that an entry quotes anew; the first one has them all."""
+_PATIENCE = 300.0
+"""For one statement while the days are made [s]."""
 _PARAMETERS = QuantParameters()
 _OPEN, _CLOSE = session_hours(DAY)
 _EXPIRY = Expiry(DAY)
@@ -44,7 +46,8 @@ _SERIES = ("quotes", "spots", "entries", "checkpoints", "levels")
 
 def run(context: Context) -> list[Figure]:
     """The figures of reading."""
-    with context.database("bench") as connection:
+    url = context.instance.database_url()
+    with connect(url, name="bench", timeout_seconds=_PATIENCE) as connection:
         quotes = _store_days(context, connection)
         choose = random.Random(7)  # noqa: S311  the same questions in every run
         days = [choose.choice(_days()) for _ in range(_ASKED)]
