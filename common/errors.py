@@ -11,6 +11,8 @@ Owns every exception that crosses a module border; must not import anything of t
     ├── ServiceError           something outside failed           exit code 1
     │   ├── BusError           Redis
     │   ├── StorageError       PostgreSQL
+    │   │   └── SlowStatementError   a statement that was given up
+    │   ├── ArchiveError       a backup's folder or bucket
     │   └── FeedError          market data
     ├── RejectedError          the database refuses these very rows
     ├── FencedError            this process no longer owns what it writes
@@ -50,6 +52,14 @@ class BusError(ServiceError):
 
 class StorageError(ServiceError):
     """Raised when PostgreSQL refuses, is out of reach or has the wrong schema."""
+
+
+class SlowStatementError(StorageError):
+    """Raised when a statement took longer than its time and was given up."""
+
+
+class ArchiveError(ServiceError):
+    """Raised when a backup's folder or bucket is out of reach, or what is in it is not whole."""
 
 
 class FeedError(ServiceError):

@@ -68,6 +68,7 @@ class LiveLevels:
             **labels_of(session, present, at),
             "published_at": iso_ms(now),
             "software": self.software,
+            "parameters": self.parameters.model_dump(),
             "provisional": True,
         }
 

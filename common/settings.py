@@ -119,6 +119,22 @@ class Settings(BaseSettings):
     watchdog_seconds: Positive
     keep_seconds: float = Field(ge=0)
 
+    keep_quotes_days: float = Field(ge=0)
+    keep_greeks_days: float = Field(ge=0)
+    keep_levels_days: float = Field(ge=0)
+    keep_strikes_days: float = Field(ge=0)
+    compress_after_hours: float = Field(ge=0)
+    upkeep_seconds: Positive
+    conflate_seconds: float = Field(ge=0)
+    statement_seconds: float = Field(ge=0.1)
+
+    backup_url: str
+    backup_endpoint_url: str
+    backup_region: str
+    backup_access_key: SecretStr | None = None
+    backup_secret_key: SecretStr | None = None
+    backup_seconds: Positive
+
     live_share: float = Field(ge=0, le=1)
     tick_seconds: float = Field(ge=0.05)
     replay_tick_seconds: Positive

@@ -66,7 +66,7 @@ def advance(
     new = join_rows(incoming, QUOTE)
     late += int(_older(new, quotes).sum())
     spot = join_rows(spots, SPOT)
-    quotes = _priced(_merged(quotes, new), spot)
+    quotes = priced(_merged(quotes, new), spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
     solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
     greeks = _greeks(quotes, solution)
@@ -152,7 +152,7 @@ def _last_of_each(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
     return np.flatnonzero(places[offsets] == rows)
 
 
-def _priced(quotes: Rows, spots: Rows) -> Rows:
+def priced(quotes: Rows, spots: Rows) -> Rows:
     """Quotes that came before the first price of their run, with that price once it is there.
 
     It is the first price behind each of them, however the two were cut into batches.
@@ -164,9 +164,9 @@ def _priced(quotes: Rows, spots: Rows) -> Rows:
     spots = spots[np.argsort(spots["seq"])]
     following = np.searchsorted(spots["seq"], quotes["seq"][unpriced])
     found = following < len(spots)
-    priced = quotes.copy()  # what was held is not changed
-    priced["spot"][unpriced[found]] = spots["price"][following[found]]
-    return priced
+    known = quotes.copy()  # what was held is not changed
+    known["spot"][unpriced[found]] = spots["price"][following[found]]
+    return known
 
 
 def _older(new: Rows, held: Rows) -> BoolArray:

@@ -88,6 +88,7 @@ def _compute(
         **labels_of(session, chain, instant),
         "published_at": iso_ms(wall_us()),
         "software": policy.software,
+        "parameters": policy.parameters.model_dump(),
         "invariants": breaches,
     }
     labels = {name: latest[name] for name in ("state", "session")}

@@ -5,7 +5,9 @@ Owns the translation of stream entries into rows; must not compute anything.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 
 import orjson
 
@@ -14,10 +16,14 @@ from common.bus.cache import Cache
 from common.bus.client import Client
 from common.bus.codec import Batch, Result
 from common.bus.streams import Entry, Streams
-from common.db.store import Store
+from common.db.store import Saved, Store
 from common.errors import MalformedEntryError
-from common.models import JsonDict
+from common.models import JsonDict, Session
 from workers.actor import Outcome
+
+log = logging.getLogger(__name__)
+_DESCRIBE_SECONDS = 60.0
+"""Between two looks at what has become of a session that goes on [s]."""
 
 
 class StoreHandler:
@@ -27,7 +33,13 @@ class StoreHandler:
     exclusive = False
 
     def __init__(
-        self, client: Client, store: Store, *, strike_seconds: float, keep_seconds: float
+        self,
+        client: Client,
+        store: Store,
+        *,
+        strike_seconds: float,
+        keep_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._streams = Streams(client)
         self._cache = Cache(client)
@@ -35,7 +47,8 @@ class StoreHandler:
         self._strike_seconds = strike_seconds
         self._keep_seconds = keep_seconds
         self._stored: set[str] = set()
-        self._described: dict[str, str] = {}
+        self._monotonic = monotonic
+        self._described: dict[str, tuple[str, bool, float]] = {}
 
     def streams(self) -> list[str]:
         """Every stream in use."""
@@ -50,20 +63,39 @@ class StoreHandler:
         """
         symbol = keys.stream_symbol(stream)
         if stream.startswith(keys.QUOTES_PREFIX):
-            batches = [Batch.decode(entry.fields) for entry in entries]
-            rows, known = self._store.save_quotes(symbol, keys.stream_shard(stream), batches)
-            self._stored.update(batch.header.session for batch in batches)
-            return Outcome({"quotes_stored": rows, "quotes_known": known})
+            batches = [(entry.id, Batch.decode(entry.fields)) for entry in entries]
+            saved = self._store.save_quotes(symbol, keys.stream_shard(stream), batches)
+            self._stored.update(batch.header.session for _, batch in batches)
+            self._bury(stream, entries, saved, lambda n, at: batches[n][1].part(at).encode())
+            return Outcome(_counts("quotes", saved))
         if stream.startswith(keys.GREEKS_PREFIX):
             results = [Result.decode(entry.fields) for entry in entries]
-            rows, known = self._store.save_greeks(symbol, results)
-            return Outcome({"greeks_stored": rows, "greeks_known": known})
+            saved = self._store.save_greeks(symbol, results)
+            self._bury(stream, entries, saved, lambda n, at: results[n].part(at).encode())
+            return Outcome(_counts("greeks", saved))
         levels = [_level(entry) for entry in entries]
-        rows, known = self._store.save_levels(levels, strike_seconds=self._strike_seconds)
-        return Outcome({"levels_stored": rows, "levels_known": known})
+        saved = self._store.save_levels(levels, strike_seconds=self._strike_seconds)
+        return Outcome(_counts("levels", saved))
+
+    def _bury(
+        self,
+        stream: str,
+        entries: list[Entry],
+        saved: Saved,
+        fields: Callable[[int, list[int]], dict[str, bytes]],
+    ) -> None:
+        """To the dead letters with the rows that the database refused, and with them alone."""
+        for number in sorted({row.entry for row in saved.refused}):
+            rows = [row for row in saved.refused if row.entry == number]
+            kept = fields(number, [row.place for row in rows])
+            letter = Entry(entries[number].id, {name.encode(): kept[name] for name in kept})
+            reason = f"{len(rows)} rows refused: {rows[0].reason}"
+            log.error("dead letter: %s %s: %s", stream, letter.id, reason)
+            self._streams.bury(self.group, stream, letter, reason=reason, trace="", deliveries=1)
 
     def maintain(self) -> None:
         """Trim what everyone has acknowledged; retire the streams of earlier sessions."""
+        self._store.make_checkpoints()
         keep_after = int((time.time() - self._keep_seconds) * 1000)
         for stream in self._streams.registered():
             self._streams.trim(stream, keep_after_ms=keep_after)
@@ -71,13 +103,20 @@ class StoreHandler:
                 self._streams.retire(stream)
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
-            if (
-                session
-                and session.key in self._stored
-                and self._described.get(symbol) != session.key
-            ):
-                self._store.describe_session(session)
-                self._described[symbol] = session.key
+            if session and session.key in self._stored:
+                self._describe(symbol, session)
+
+    def _describe(self, symbol: str, session: Session) -> None:
+        """Once at first, then now and then, and once it has ended: it has grown."""
+        now = self._monotonic()
+        described = self._described.get(symbol)
+        if (
+            described is None
+            or described[:2] != (session.key, session.ended)
+            or now - described[2] >= _DESCRIBE_SECONDS
+        ):
+            self._store.describe_session(session)
+            self._described[symbol] = (session.key, session.ended, now)
 
     def rest(self) -> None:
         """Nothing: the database has it all."""
@@ -85,6 +124,17 @@ class StoreHandler:
     def close(self) -> None:
         """Close the connection to the database."""
         self._store.close()
+
+
+def _counts(what: str, saved: Saved) -> dict[str, int]:
+    """Names of counters; what did not happen has none."""
+    counts = {f"{what}_stored": saved.rows - saved.conflated - len(saved.refused)}
+    counts[f"{what}_known"] = saved.known
+    if saved.conflated:
+        counts[f"{what}_conflated"] = saved.conflated
+    if saved.refused:
+        counts[f"{what}_refused"] = len(saved.refused)
+    return counts
 
 
 def _level(entry: Entry) -> tuple[int, str, JsonDict]:

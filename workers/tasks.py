@@ -24,6 +24,8 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
 from common.clock import SECOND, wall_us
+from common.db.connection import connect as connect_database
+from common.db.policies import apply_policies, policies_of
 from common.errors import BusError, ServiceError
 from common.quant import kernels
 from common.servers.instance import Instance
@@ -33,7 +35,13 @@ from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
 TICK = "gex.tick"
+UPKEEP = "gex.upkeep"
+BACKUP = "gex.backup"
 QUEUE = "gex"
+UPKEEP_QUEUE = "gex-upkeep"
+"""Has a worker of its own: what takes minutes must not hold up a tick."""
+_BACKUP_PATIENCE = 3600.0
+"""For a statement of a backup [s]."""
 _BEAT_DRIFT = 0.010
 """Celery's beat wakes this much before an entry says it is due [s]."""
 
@@ -88,9 +96,30 @@ def make_app(settings: Settings) -> Celery:
                 "options": {"expires": settings.tick_seconds, "queue": QUEUE},
             }
             for symbol in settings.symbols
-        },
+        }
+        | {
+            "upkeep": {
+                "task": UPKEEP,
+                "schedule": WallGrid(settings.upkeep_seconds),
+                "options": {"expires": settings.upkeep_seconds, "queue": UPKEEP_QUEUE},
+            }
+        }
+        | _backup_schedule(settings),
     )
     return app
+
+
+def _backup_schedule(settings: Settings) -> dict[str, Any]:
+    """Where there is an archive to back up to."""
+    if not settings.backup_url:
+        return {}
+    return {
+        "backup": {
+            "task": BACKUP,
+            "schedule": WallGrid(settings.backup_seconds),
+            "options": {"expires": settings.backup_seconds, "queue": UPKEEP_QUEUE},
+        }
+    }
 
 
 def _broker_url(settings: Settings) -> str:
@@ -119,8 +148,10 @@ def _settings() -> Settings:
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
-def load_kernels(**_: Any) -> None:
+def load_kernels(sender: Any = None, **_: Any) -> None:
     """Before the first tick: the compiled kernels, from their cache or compiled anew."""
+    if str(getattr(sender, "hostname", "")).startswith("upkeep@"):
+        return  # it computes nothing
     with without_collecting():
         kernels.load(folder=_settings().state_dir / "kernels")
     keep_heap()
@@ -166,6 +197,33 @@ def tick(symbol: str, at: int | None = None) -> None:
             except LockError:
                 log.warning("%s: a tick took longer than its lock", symbol)
     log.debug("%s: %s", symbol, outcome)
+
+
+@app.task(name=UPKEEP)  # type: ignore[untyped-decorator]  # celery has no types
+def upkeep() -> None:
+    """Partitions ahead, old rows dropped, compression and retention as the settings say.
+
+    :raises StorageError: when the database is out of reach; the next time will do.
+    """
+    url = Instance(_settings()).database_url()
+    with connect_database(url, name="upkeep") as connection:
+        log.info("upkeep: %s", apply_policies(connection, policies_of(_settings())))
+
+
+@app.task(name=BACKUP)  # type: ignore[untyped-decorator]  # celery has no types
+def back_up() -> None:
+    """Every stored day that is not in the archive yet.
+
+    :raises ArchiveError: when the archive fails, or a backup cannot be restored.
+    :raises StorageError: when the database is out of reach.
+    """
+    from common.db.archive import open_archive  # noqa: PLC0415  only where it is needed
+    from common.db.backup import backup  # noqa: PLC0415
+
+    settings = _settings()
+    url = Instance(settings).database_url()
+    with connect_database(url, name="backup", timeout_seconds=_BACKUP_PATIENCE) as connection:
+        log.info("backup: %s", backup(connection, open_archive(settings.backup_url, settings)))
 
 
 def request_tick(symbol: str, at: int) -> None:

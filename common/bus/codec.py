@@ -92,6 +92,11 @@ class Batch:
         header = msgspec.structs.replace(header, seq=0)
         return cls(header, quotes, _rows(fields, b"s", SPOT, header.spots))
 
+    def part(self, places: list[int]) -> Self:
+        """A batch of these quotes alone, without prices of the underlying."""
+        header = msgspec.structs.replace(self.header, quotes=len(places), spots=0)
+        return type(self)(header, self.quotes[places], self.spots[:0])
+
 
 class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What a Greeks entry says of itself."""
@@ -123,6 +128,15 @@ class Result:
         """
         header = _header(fields, ResultHeader)
         return cls(header, _rows(fields, b"r", GREEKS, header.rows))
+
+    def encode(self) -> dict[str, bytes]:
+        """The fields of the stream entry."""
+        return {"h": msgspec.msgpack.encode(self.header), "r": self.rows.tobytes()}
+
+    def part(self, places: list[int]) -> Self:
+        """These rows alone."""
+        header = msgspec.structs.replace(self.header, rows=len(places))
+        return type(self)(header, self.rows[places])
 
 
 class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

@@ -12,26 +12,34 @@ from typing import Any
 import psycopg
 
 from common.db.sql import queries
-from common.errors import RejectedError, StorageError, UsageError
+from common.errors import RejectedError, SlowStatementError, StorageError, UsageError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def connect(url: str, *, name: str, timeout_seconds: int = 30) -> Connection:
+def connect(url: str, *, name: str, timeout_seconds: float = 30.0) -> Connection:
     """An open connection, in transactions.
 
     :param name: shown in ``pg_stat_activity``.
-    :param timeout_seconds: for one statement.
+    A server that falls silent, its machine gone, is given up after half a minute.
+
+    :param timeout_seconds: for one statement; a lock is waited for half as long.
     :raises StorageError: when the server is out of reach or refuses.
     :raises UsageError: when ``url`` is none.
     """
+    milliseconds = round(1000 * timeout_seconds)
     try:
         with storage_errors():
             return psycopg.connect(
                 url,
                 application_name=f"gex-{name}",
                 connect_timeout=5,
-                options=f"-c statement_timeout={timeout_seconds}s -c timezone=UTC",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=30_000,
+                options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds // 2} "
+                "-c timezone=UTC",
             )
     except RejectedError as error:  # its text is not repeated: it may hold the password
         raise UsageError(
@@ -43,6 +51,7 @@ def connect(url: str, *, name: str, timeout_seconds: int = 30) -> Connection:
 def storage_errors() -> Iterator[None]:
     """Turn the library's errors into those of :mod:`common.errors`.
 
+    :raises SlowStatementError: a statement took longer than it may.
     :raises StorageError: the server is out of reach, has no room or lacks the schema.
     :raises RejectedError: the server refuses the data itself.
     """
@@ -50,6 +59,8 @@ def storage_errors() -> Iterator[None]:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise StorageError(f"{_line(error)}; run `gex db migrate`") from error
+    except psycopg.errors.QueryCanceled as error:
+        raise SlowStatementError(f"PostgreSQL: {_line(error)}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StorageError(f"PostgreSQL: {_line(error)}") from error
     except psycopg.errors.InsufficientPrivilege as error:

@@ -1,53 +1,84 @@
 """Writing the history: quotes, Greeks, prices and levels, once each whatever comes twice.
 
-Owns the writes; must not hold SQL nor know where rows come from.
+Owns the writes; must not hold SQL nor know where rows come from. A row that the database
+refuses is left out and named to the caller; the rows around it are stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date, timedelta
-from itertools import repeat
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
 
+import numpy as np
 import psycopg
 from psycopg.types.json import Jsonb
 
 from common.bus.codec import Batch, Result
-from common.clock import to_datetime
+from common.clock import SECOND, to_datetime
 from common.db.connection import Connection, query, storage_errors
-from common.levels_json import front_max_pain
-from common.models import (
-    FLAG_WITHDRAWN,
-    Expiry,
-    JsonDict,
-    Rows,
-    Session,
-    Status,
-    key_puts,
-    key_strikes,
+from common.db.load import (
+    Loader,
+    Refused,
+    days_of,
+    insert_rows,
+    save_entries,
+    save_spots,
+    with_partitions,
 )
+from common.db.rows import Table, greek_table, last_of_each, level_row, quote_table
+from common.errors import RejectedError, SlowStatementError
+from common.models import Expiry, JsonDict, Session
 
-QUOTE_TYPES = (
-    "timestamptz int4 int8 text date text float8 text float8 float8 float8 int4 int4 int4 int4 "
-    "float8 bool timestamptz"
-).split()
-"""Column types of ``copy_quotes``."""
-_GREEK_TYPES = (
-    "timestamptz int4 int8 text date text float8 text text text float8 float8 float8 float8 text"
-).split()
-_EPOCH = to_datetime(0)
-_LABELS = {int(status): status.label for status in Status}
+CHECKPOINT_ROWS = 5000
+"""Quotes of an expiry between two checkpoints: at most about twice as many are read for a
+chain as of some moment, and a checkpoint is a hundredth of them in size."""
+T = TypeVar("T")
+_Items = Sequence[Batch] | Sequence[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of rows."""
+
+    rows: int = 0
+    """Those that came."""
+    known: int = 0
+    """Those that were there before."""
+    conflated: int = 0
+    """Those left out as a later one of the same contract stands for them."""
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(slots=True)
+class _Growth:
+    """What came to an expiry since its last checkpoint."""
+
+    symbol: str
+    rows: int = 0
+    instants: list[datetime] = field(default_factory=list)
 
 
 class Store:
     """The history in one database; keeps one connection and makes it anew after an outage."""
 
-    def __init__(self, connect: Callable[[], Connection], *, software: str) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], *, software: str, conflate_seconds: float = 0.0
+    ) -> None:
+        """Connect to nothing yet.
+
+        :param conflate_seconds: of the quotes of a contract that come together, the last one
+            in every such period of market time is kept [s]; 0 keeps all.
+        """
         self._connect = connect
         self._software = software
+        self._period_us = round(conflate_seconds * SECOND)
         self._connection: Connection | None = None
         self._sessions: dict[str, int] = {}
+        self._loader = Loader()
+        self._slots: dict[str, int] = {}
+        self._grown: dict[tuple[str, str], _Growth] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -55,77 +86,148 @@ class Store:
             self._connection.close()
             self._connection = None
 
-    def save_quotes(self, symbol: str, shard: str, batches: Sequence[Batch]) -> tuple[int, int]:
-        """Store quote batches of one expiry; (rows, rows that were there before)."""
+    def save_quotes(self, symbol: str, shard: str, entries: Sequence[tuple[str, Batch]]) -> Saved:
+        """Store quote batches of one expiry, a list of (entry id, batch)."""
         expiry = Expiry.from_shard(shard)
+        batches = [batch for _, batch in entries]
 
-        def write(connection: Connection) -> tuple[int, int]:
-            rows: list[tuple[Any, ...]] = []
-            for batch in batches:
-                session = self._session(connection, batch.header.session)
-                rows.extend(quote_rows(batch, session, symbol, expiry))
-                self._save_spots(connection, batch, session, symbol)
-            return len(rows), len(rows) - _copy(connection, "quotes", QUOTE_TYPES, rows)
+        def write(connection: Connection) -> Saved:
+            sessions = self._numbers(connection, batches)
+            for number in np.unique(sessions).tolist():
+                place = {"session_id": number, "shard": shard}
+                connection.execute(query("share_chain"), place)
+            table = quote_table(symbol, expiry, batches, sessions)
+            save_spots(connection, symbol, batches, sessions)
+            save_entries(connection, symbol, expiry, entries, sessions)
+            keys = np.concatenate([batch.quotes["key"] for batch in batches])
+            saved = self._save(connection, table, keys, batches)
+            if saved.known < len(table):
+                self._forget_checkpoints(connection, expiry, batches, sessions)
+            return saved
 
-        return self._transaction(write)
+        saved = self._transaction(write)
+        for batch in batches:
+            growth = self._grown.setdefault((batch.header.session, shard), _Growth(symbol))
+            growth.rows += len(batch.quotes)
+            growth.instants = (
+                days_of(batch.quotes["time"], {batch.header.session}) or growth.instants
+            )
+        return saved
 
-    def save_greeks(self, symbol: str, results: Sequence[Result]) -> tuple[int, int]:
-        """Store Greeks; (rows, rows that were there before)."""
+    def make_checkpoints(self) -> int:
+        """Write down where the chains stand that have grown by :data:`CHECKPOINT_ROWS`; how many.
 
-        def write(connection: Connection) -> tuple[int, int]:
-            rows: list[tuple[Any, ...]] = []
-            for result in results:
-                session = self._session(connection, result.header.session)
-                rows.extend(_greek_rows(result, session, symbol))
-            return len(rows), len(rows) - _copy(connection, "greeks", _GREEK_TYPES, rows)
+        Reading the chain of any moment takes a checkpoint and the quotes that follow it.
+        """
+        due = [key for key, growth in self._grown.items() if growth.rows >= CHECKPOINT_ROWS]
+        for session, shard in due:
+            growth, expiry = self._grown[session, shard], Expiry.from_shard(shard)
+
+            def write(
+                connection: Connection,
+                session: str = session,
+                growth: _Growth = growth,
+                expiry: Expiry = expiry,
+            ) -> int:
+                place = {"session_id": self._session(connection, session), "shard": expiry.shard}
+                connection.execute(query("own_chain"), place)
+                values = {
+                    "session_id": place["session_id"],
+                    "expiration": expiry.expiration,
+                    "settlement": expiry.settlement,
+                }
+                return insert_rows(
+                    connection, "checkpoints", "insert_checkpoint", growth.instants, values
+                )
+
+            self._transaction(write)
+            del self._grown[session, shard]
+        return len(due)
+
+    def _forget_checkpoints(
+        self, connection: Connection, expiry: Expiry, batches: Sequence[Batch], sessions: Any
+    ) -> None:
+        """Checkpoints that these rows belong before say no longer what they should."""
+        for number in np.unique(sessions).tolist():
+            firsts = [
+                int(batch.quotes["seq"].min())
+                for batch, session in zip(batches, sessions, strict=True)
+                if session == number and len(batch.quotes)
+            ]
+            if firsts:
+                values = {
+                    "session_id": number,
+                    "expiration": expiry.expiration,
+                    "settlement": expiry.settlement,
+                    "seq": min(firsts),
+                }
+                connection.execute(query("forget_checkpoints"), values)
+
+    def save_greeks(self, symbol: str, results: Sequence[Result]) -> Saved:
+        """Store Greeks."""
+
+        def write(connection: Connection) -> Saved:
+            table = greek_table(symbol, results, self._numbers(connection, results))
+            keys = np.concatenate([result.rows["key"] for result in results])
+            return self._save(connection, table, keys, results)
 
         return self._transaction(write)
 
     def save_levels(
         self, levels: Sequence[tuple[int, str, JsonDict]], *, strike_seconds: float
-    ) -> tuple[int, int]:
+    ) -> Saved:
         """Store published levels, a list of (market time [us], session key, ``latest`` JSON).
 
         :param strike_seconds: cadence at which strikes are kept [s].
-        :returns: (rows, rows that were there before).
         """
 
-        def write(connection: Connection) -> tuple[int, int]:
-            new = 0
+        cadence = round(strike_seconds * SECOND)
+        instants = [to_datetime(at) for at, _, _ in levels]
+
+        def insert(connection: Connection, sessions: dict[str, int]) -> int:
+            new, slots = 0, dict(self._slots)
             for at, key, result in levels:
-                session = self._session(connection, key)
-                row = _level_row(at, session, result)
-                new += connection.execute(query("insert_level"), row).rowcount
-                connection.execute(
-                    query("insert_strikes"),
-                    {
-                        "time": row["time"],
-                        "session_id": session,
-                        "symbol": row["symbol"],
+                row = level_row(at, sessions[key], result)
+                values = {**row, **{name: Jsonb(row[name]) for name in ("result", "watermark")}}
+                new += connection.execute(query("insert_level"), values).rowcount
+                if slots.get(key) != at // cadence:
+                    slots[key] = at // cadence
+                    strikes = {
+                        **row,
                         "strikes": Jsonb(result["strikes"]),
                         "cadence": timedelta(seconds=strike_seconds),
-                    },
-                )
-            return len(levels), len(levels) - new
+                    }
+                    connection.execute(query("insert_strikes"), strikes)
+            self._slots = slots
+            return new
+
+        def write(connection: Connection) -> Saved:
+            # made outside the part that may be tried twice, as they are remembered
+            sessions = {key: self._session(connection, key) for _, key, _ in levels}
+            new = with_partitions(
+                connection,
+                ("levels", "strike_exposures"),
+                instants,
+                lambda: insert(connection, sessions),
+            )
+            return Saved(len(levels), len(levels) - new)
 
         return self._transaction(write)
 
     def describe_session(self, session: Session) -> None:
-        """Add what the session record says to its row, if the row is there."""
+        """Say of a session, if its row is there, what its record says and what became of it:
+        levels and their coverage, and the silences of the feed."""
         values = {
             "key": session.key,
             "open_at": to_datetime(session.open_us),
             "close_at": to_datetime(session.close_us),
             "source": session.source,
+            "ended": session.ended,
+            "patience": timedelta(microseconds=session.stale_after_us),
         }
+        self._transaction(lambda connection: connection.execute(query("describe_session"), values))
 
-        def write(connection: Connection) -> tuple[int, int]:
-            connection.execute(query("describe_session"), values)
-            return 0, 0
-
-        self._transaction(write)
-
-    def _transaction(self, write: Callable[[Connection], tuple[int, int]]) -> tuple[int, int]:
+    def _transaction(self, write: Callable[[Connection], T]) -> T:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
             self._sessions.clear()
@@ -134,12 +236,25 @@ class Store:
             with storage_errors(), self._connection.transaction():
                 result = write(self._connection)
             done = True
+        except SlowStatementError as error:
+            self._probe()  # an outage, if this fails too
+            raise RejectedError(f"{error}, while the database answers otherwise") from error
         finally:
             if not done:
+                self._slots.clear()
                 self._sessions.clear()  # a session made in the lost transaction is not there
-                if self._connection.broken or self._connection.closed:
+                if self._connection and (self._connection.broken or self._connection.closed):
                     self.close()
         return result
+
+    def _probe(self) -> None:
+        """:raises StorageError: the database does not answer a trivial question either."""
+        if self._connection is not None:
+            with storage_errors(), self._connection.transaction():
+                self._connection.execute(query("probe"))
+
+    def _numbers(self, connection: Connection, items: _Items) -> Any:
+        return np.array([self._session(connection, item.header.session) for item in items])
 
     def _session(self, connection: Connection, key: str) -> int:
         known = self._sessions.get(key)
@@ -161,116 +276,22 @@ class Store:
         self._sessions[key] = row[0]
         return int(row[0])
 
-    @staticmethod
-    def _save_spots(connection: Connection, batch: Batch, session: int, symbol: str) -> None:
-        if len(batch.spots):
-            connection.execute(
-                query("insert_spots"),
-                {
-                    "session_id": session,
-                    "symbol": symbol,
-                    "times": [to_datetime(at) for at in batch.spots["time"].tolist()],
-                    "seqs": batch.spots["seq"].tolist(),
-                    "prices": batch.spots["price"].tolist(),
-                },
-            )
-
-
-def _copy(connection: Connection, table: str, types: list[str], rows: list[tuple[Any, ...]]) -> int:
-    """COPY rows; on a unique violation the same rows through a staging table. New rows."""
-    if not rows:
-        return 0
-    try:
-        with connection.transaction():
-            _copy_rows(connection, f"copy_{table}", types, rows)
-        return len(rows)
-    except psycopg.errors.UniqueViolation:
-        connection.execute(query(f"stage_{table}"))
-        _copy_rows(connection, f"copy_staged_{table}", types, rows)
-        return connection.execute(query(f"insert_staged_{table}")).rowcount
-
-
-def _copy_rows(
-    connection: Connection, name: str, types: list[str], rows: list[tuple[Any, ...]]
-) -> None:
-    with connection.cursor() as cursor, cursor.copy(query(name)) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
-
-
-def quote_rows(
-    batch: Batch, session: int, symbol: str, expiry: Expiry
-) -> Iterable[tuple[Any, ...]]:
-    """The rows of ``gex.quotes`` of a batch, in the order of QUOTE_TYPES."""
-    rows = batch.quotes
-    return zip(
-        *_contract_columns(rows, session, symbol, expiry),
-        *(_present(rows[name]) for name in ("bid", "ask", "last")),
-        *(_counted(rows[n]) for n in ("bid_size", "ask_size", "volume", "open_interest")),
-        _present(rows["spot"]),
-        ((rows["flags"] & FLAG_WITHDRAWN) != 0).tolist(),
-        repeat(to_datetime(batch.header.received_us)),
-        strict=False,  # what is repeated has no end
-    )
-
-
-def _greek_rows(result: Result, session: int, symbol: str) -> Iterable[tuple[Any, ...]]:
-    rows, header = result.rows, result.header
-    expiry = Expiry.from_shard(header.shard)
-    return zip(
-        *_contract_columns(rows, session, symbol, expiry),
-        [_LABELS.get(status, str(status)) for status in rows["status"].tolist()],
-        [side.decode() for side in rows["side"].tolist()],
-        *(_present(rows[name]) for name in ("iv", "delta", "gamma")),
-        repeat(header.basis if header.basis == header.basis else None),
-        repeat(header.forward_source),
-        strict=False,
-    )
-
-
-def _contract_columns(rows: Rows, session: int, symbol: str, expiry: Expiry) -> list[Iterable[Any]]:
-    """time, session_id, seq, symbol, expiration, settlement, strike, right; built by columns."""
-    return [
-        [_EPOCH + timedelta(0, 0, at) for at in rows["time"].tolist()],
-        repeat(session),
-        rows["seq"].tolist(),
-        repeat(symbol),
-        repeat(expiry.expiration),
-        repeat(expiry.settlement),
-        key_strikes(rows["key"]).tolist(),
-        ["P" if put else "C" for put in key_puts(rows["key"]).tolist()],
-    ]
-
-
-def _level_row(at: int, session: int, result: JsonDict) -> dict[str, Any]:
-    levels, quality = result["levels"], result["quality"]
-    kept = {name: value for name, value in result.items() if name != "strikes"}
-    names = (
-        "net_gex net_gex_0dte zero_gamma call_wall put_wall expected_move dex vex cex "
-        "net_volume_gex atm_iv regime"
-    ).split()
-    return {
-        **{name: levels[name] for name in names},
-        "time": to_datetime(at),
-        "session_id": session,
-        "symbol": result["symbol"],
-        "state": result["state"],
-        "sign": result["sign"],
-        "spot": result["spot"],
-        "max_pain": front_max_pain(result),
-        "coverage_oi": quality["coverage_oi"],
-        "coverage_gamma": quality["coverage_gamma"],
-        "oldest_quote_at": quality["oldest_quote_at"],
-        "oi_date": quality["oi_date"],
-        "result": Jsonb(kept),
-        "watermark": Jsonb(result["watermark"]),
-    }
-
-
-def _present(column: Rows | Any) -> list[float | None]:
-    return [value if value == value else None for value in column.tolist()]  # noqa: PLR0124  NaN
-
-
-def _counted(column: Any) -> list[int | None]:
-    return [value if value >= 0 else None for value in column.tolist()]
+    def _save(
+        self,
+        connection: Connection,
+        table: Table,
+        contracts: Any,
+        items: _Items,
+    ) -> Saved:
+        came = len(table)
+        if self._period_us and came:
+            names = [(item.header.session, getattr(item.header, "shard", "")) for item in items]
+            groups = np.array([names.index(name) for name in names])
+            marks = np.column_stack([contracts, groups[table.entries]])
+            table = last_of_each(table, marks, self._period_us)
+        if not len(table):
+            return Saved(came, conflated=came)
+        keys = {item.header.session for item in items}
+        new, refused = self._loader.load(connection, table, days_of(table.times, keys))
+        known = len(table) - new - len(refused)
+        return Saved(came, known, came - len(table), tuple(refused))

@@ -1,19 +1,30 @@
-"""Fixtures of the tests that run real servers."""
+"""Fixtures of the tests that run real servers.
+
+``GEX_TEST_DATABASE_URL`` names a server of yours, TimescaleDB or not, on which the tests of the
+history make databases of their own; without it the embedded one serves.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import chromium
-from harness import Servers, servers
+from harness import BIN, Servers, servers
+from history import empty
 from playwright.sync_api import Browser
+
+from common.db import migrate
+from common.db.connection import Connection, connect
 
 RECORDED_DAY = "intraday/spy_0dte_2026-08-19.csv.gz"
 
@@ -35,10 +46,11 @@ def own_servers() -> Iterator[Servers]:
 def database_url(own_servers: Servers, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of its own."""
     name = "t_" + "".join(c if c.isalnum() else "_" for c in request.node.name.lower())[:40]
-    with psycopg.connect(own_servers.database_url, autocommit=True) as admin:
+    server = os.environ.get("GEX_TEST_DATABASE_URL") or own_servers.database_url
+    with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
         admin.execute(f'CREATE DATABASE "{name}"'.encode())
-        yield own_servers.database_url.replace("/gex?", f"/{name}?")
+        yield make_conninfo(server, dbname=name)
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
@@ -47,3 +59,37 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium; closed with the module, as it runs an event loop of its own."""
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def timescale() -> Iterator[Connection]:
+    """A migrated TimescaleDB in WebAssembly: one connection, small statements, no COPY."""
+    engine = BIN.parent / "timescale"
+    assert (engine / ".ready").exists(), "run tools/prepare-tests"
+    script = Path(__file__).with_name("timescale.mjs")
+    with subprocess.Popen(["node", str(script), str(engine)], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            port = int(server.stdout.readline())
+            url = f"postgresql://postgres:postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+            with connect(url, name="test") as connection:
+                migrate.migrate(connection)
+                yield connection
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def plain(database_url: str) -> Iterator[Connection]:
+    """A migrated database of its own on a real server."""
+    with connect(database_url, name="test") as connection:
+        migrate.migrate(connection)
+        yield connection
+
+
+@pytest.fixture(params=["plain", "timescale"])
+def history(request: pytest.FixtureRequest) -> Connection:
+    """A migrated and empty history, on either engine."""
+    connection: Connection = request.getfixturevalue(request.param)
+    empty(connection)
+    return connection

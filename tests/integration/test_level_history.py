@@ -27,6 +27,7 @@ def connection(database_url: str) -> Connection:  # type: ignore[misc]
                 " VALUES (%s, 'SPY', '2026-08-19', 'test')",
                 (key,),
             )
+        opened.execute("SELECT gex.make_partitions('levels', ARRAY[%s::timestamptz])", (OPEN,))
         opened.execute(
             "INSERT INTO gex.levels"
             " (time, session_id, symbol, state, sign, spot, net_gex, regime, result, watermark)"

@@ -106,6 +106,35 @@ def test_a_failed_migration_leaves_the_one_before(
         assert migrate.migrate(connection) == 0
 
 
+def test_rows_of_an_earlier_schema_are_taken_along(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "migrations", lambda: migrations()[:2])
+    with open_database(database_url) as connection:
+        assert migrate.migrate(connection) == 2
+        connection.execute(
+            "INSERT INTO gex.sessions (key, symbol, trading_date, feed)"
+            " VALUES ('SPY:2026-08-19:test', 'SPY', '2026-08-19', 'test')"
+        )
+        connection.execute(
+            "INSERT INTO gex.quotes SELECT timestamptz '2026-08-19 14:00Z' + n * interval '1 day',"
+            " 1, n, 'SPY', '2026-08-19', 'PM', 640, 'C', n, n, n, n, n, n, n, n, false, now()"
+            " FROM generate_series(0, 29) n"
+        )
+        connection.execute(
+            "INSERT INTO gex.spots SELECT time, session_id, seq, symbol, 1 FROM gex.quotes"
+        )
+        before = connection.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall()
+        connection.commit()
+        monkeypatch.undo()
+        assert migrate.migrate(connection) == len(migrations()) - 2
+        after = connection.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall()
+        assert [row[: len(before[0])] for row in after] == before
+        row = connection.execute("SELECT count(*) FROM gex.spots").fetchone()
+        assert row == (30,)
+    assert "quotes_before" not in dump(database_url)
+
+
 def test_another_build_is_recognised(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_database(database_url) as connection:
         migrate.migrate(connection)

@@ -56,6 +56,7 @@ def test_every_setting_but_servers_and_folder_has_a_default_in_the_file(clean: P
     code_only |= {
         f"tradestation_{name}" for name in ("client_id", "client_secret", "refresh_token")
     }
+    code_only |= {"backup_access_key", "backup_secret_key"}
     assert set(Settings.model_fields) - code_only == named - {""} - code_only
 
 

@@ -13,9 +13,12 @@ from common.db import sql
 from common.resources import resource
 
 PACKAGE = Path(sql.__file__).parent
-RUNNERS = {"query": 0, "_scalar": 1, "_rows": 1}
+RUNNERS = {"query": 0, "_scalar": 1, "_rows": 1, "insert_rows": 2}
 """Function that runs a named query → place of the name among its arguments."""
-TABLES = ("quotes", "greeks")
+TABLES = (
+    "quotes", "greeks", "spots", "entries", "checkpoints", "levels", "sessions",
+    "strike_exposures",
+)  # fmt: skip
 """What stands for {table} in names that are put together."""
 
 
@@ -46,7 +49,8 @@ def _spelled(argument: ast.expr, *, plain: bool) -> list[str]:
         parts = [part.value if isinstance(part, ast.Constant) else None for part in argument.values]
         first = parts[0]
         if len(parts) == 2 and isinstance(first, str) and re.fullmatch(r"[a-z_]+_", first):
-            return [first + table for table in TABLES]
+            known = [first + table for table in TABLES if first + table in sql.queries()]
+            return known or [first]
     return []
 
 
@@ -81,7 +85,7 @@ def test_a_query_is_one_whole_statement(name: str) -> None:
     assert "'" not in bare
     assert '"' not in bare
     assert re.match(
-        r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|CREATE TEMPORARY TABLE)\b", bare
+        r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|ANALYZE|CREATE TEMPORARY TABLE)\b", bare
     )
 
 

@@ -28,10 +28,14 @@ class Figure:
     direction: Literal[">=", "<="] = ">="
     own: float | None = None
     """Our own absolute figure behind a ratio, in the reference's unit."""
+    reason: str | None = None
+    """Why there is nothing to measure here; the goal is then neither met nor missed."""
 
     @property
-    def meets(self) -> bool:
+    def meets(self) -> bool | None:
         """Whether the goal is met; what could not be measured misses."""
+        if self.reason is not None:
+            return None
         if self.value is None:
             return False
         if self.goal is None:
@@ -48,6 +52,7 @@ class Figure:
             "goal": self.goal,
             "meets": self.meets,
             "own": self.own,
+            "reason": self.reason,
         }
 
 

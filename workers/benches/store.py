@@ -1,7 +1,9 @@
-"""Figures of the storage: rows from batches to committed, against a bare COPY.
+"""Figures of the store worker: rows from stream to committed.
 
-Owns measuring them; the reference is a psycopg COPY binary loop of the same rows into a table
-of the same columns and key, on the same server in the same run, fsync on.
+Owns measuring them; the references are a bare psycopg COPY binary loop and executemany of the
+same rows into the same table, on the same server in the same run, fsync and synchronous_commit
+on; executemany skips what is there, as the worker does.
+What is read back is measured in workers.benches.history.
 """
 
 from __future__ import annotations
@@ -9,85 +11,114 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from common.bus.codec import Batch
+from common.bus import keys
+from common.bus.streams import Producer, Streams
 from common.db.connection import Connection, query
-from common.db.store import QUOTE_TYPES, Store, quote_rows
-from common.models import Expiry
+from common.db.store import Store
+from workers.actor import Actor, Policy
+from workers.benches import history
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import DAY, batches
 from workers.benches.servers import own_servers
 from workers.context import Context
+from workers.store import StoreHandler
 
-_QUOTES, _SIZE, _ENTRIES, _ROUNDS = 50_000, 500, 20, 5
+_QUOTES, _SIZE, _ROUNDS = 100_000, 500, 5
+_EXECUTEMANY = 10_000
+"""Quotes of a round of executemany, which is slow."""
+_TYPES = (
+    "timestamptz int4 int8 text date text float8 text float8 float8 float8 int4 int4 int4 int4 "
+    "float8 bool timestamptz int4 int4"
+).split()
+_Row = tuple[Any, ...]
 
 
 def run() -> list[Figure]:
     """The figures of `gex bench store`."""
-    made = batches(_QUOTES, _SIZE)
-    groups = [made[i : i + _ENTRIES] for i in range(0, len(made), _ENTRIES)]
-    first, again, bare = [], [], []
-    with own_servers("postgres") as context:
-        for _ in range(_ROUNDS):
-            _empty(context)
-            first.append(_QUOTES / seconds_of(lambda: _store(context, groups)))
-            again.append(_QUOTES / seconds_of(lambda: _store(context, groups)))
-            _empty(context)
-            bare.append(_QUOTES / _copy(context, groups))
-    rate, reference = statistics.median(first), statistics.median(bare)
+    with own_servers("redis", "postgres") as context:
+        return [*_write(context), *history.run(context)]
+
+
+def _write(context: Context) -> list[Figure]:
+    rates: dict[str, list[float]] = {name: [] for name in ("first", "again", "copy", "executemany")}
+    rows: list[_Row] = []
+    for _ in range(_ROUNDS):
+        _empty(context)
+        rates["first"].append(_work(context))
+        rates["again"].append(_work(context))
+        rows = rows or _stored(context)
+        _empty(context)
+        rates["copy"].append(_reference(context, rows, _copy))
+        _empty(context)
+        rates["executemany"].append(_reference(context, rows[:_EXECUTEMANY], _executemany))
+    rate = {name: statistics.median(values) for name, values in rates.items()}
+
+    def figure(name: str, own: str, reference: str, text: str, goal: float) -> Figure:
+        return ratio(
+            name, own=rate[own], name=text, reference=rate[reference], unit="rows/s", goal=goal
+        )
+
     return [
-        ratio(
-            "store_rows",
-            own=rate,
-            name="psycopg COPY binary loop",
-            reference=reference,
-            unit="rows/s",
-            goal=0.7,
-        ),
-        ratio(
-            "store_replay",
-            own=statistics.median(again),
-            name="the first pass",
-            reference=rate,
-            unit="rows/s",
-            goal=0.4,
-        ),
+        figure("store_rows", "first", "copy", "psycopg COPY binary loop", 0.7),
+        figure("store_vs_executemany", "first", "executemany", "psycopg executemany", 8.0),
+        figure("store_replay", "again", "first", "the first pass", 0.4),
     ]
 
 
-def _store(context: Context, groups: list[list[Batch]]) -> None:
+def _work(context: Context) -> float:
+    """Rows per second of a store worker that finds everything in the stream."""
+    client = context.redis()
+    client.flushdb()
+    producer = Producer(client, "SPY", 1)
+    made = batches(_QUOTES, _SIZE)
+    for batch in made:
+        producer.append(DAY.isoformat(), batch)
     store = Store(lambda: context.database("bench"), software="bench")
-    for group in groups:
-        store.save_quotes("SPY", DAY.isoformat(), group)
+    handler = StoreHandler(client, store, strike_seconds=60.0, keep_seconds=60.0)
+    actor = Actor(Streams(client), handler, "bench", Policy())
+
+    def work() -> None:
+        while actor.handled < len(made):
+            actor.step()
+
+    seconds = seconds_of(work)
+    counters: Any = client.hgetall(keys.counters("SPY"))
+    assert int(counters[b"quotes_stored"]) == _QUOTES  # noqa: S101
     store.close()
+    return _QUOTES / seconds
 
 
-def _copy(context: Context, groups: list[list[Batch]]) -> float:
-    """Seconds of the reference: the same rows, made beforehand, straight into the table."""
+def _stored(context: Context) -> list[_Row]:
     with context.database("bench") as connection:
-        session = connection.execute(
-            query("session_id"),
-            {
-                "key": "bare",
-                "symbol": "SPY",
-                "trading_date": DAY,
-                "feed": "bench",
-                "software": "bench",
-            },
-        ).fetchone()
-        assert session is not None  # noqa: S101
-        rows = [
-            [row for batch in group for row in quote_rows(batch, session[0], "SPY", Expiry(DAY))]
-            for group in groups
-        ]
-        return seconds_of(lambda: _copy_rows(connection, rows))
+        return connection.execute(query("quote_rows")).fetchall()
 
 
-def _copy_rows(connection: Connection, groups: list[list[tuple[Any, ...]]]) -> None:
+def _reference(context: Context, rows: list[_Row], write: Any) -> float:
+    """Rows per second, committed as often as the worker commits."""
+    step = _SIZE * Policy().batch
+    groups = [rows[start : start + step] for start in range(0, len(rows), step)]
+    with context.database("bench") as connection:
+        return len(rows) / seconds_of(lambda: write(connection, groups))
+
+
+def _copy(connection: Connection, groups: list[list[_Row]]) -> None:
     for rows in groups:
         with connection.cursor() as cursor, cursor.copy(query("copy_quotes")) as copy:
-            copy.set_types(QUOTE_TYPES)
+            copy.set_types(_TYPES)
             for row in rows:
                 copy.write_row(row)
+        connection.commit()
+
+
+def _executemany(connection: Connection, groups: list[list[_Row]]) -> None:
+    names = (
+        "time session_id seq symbol expiration settlement strike right bid ask last bid_size "
+        "ask_size volume open_interest spot withdrawn received_at bought sold"
+    ).split()
+    for rows in groups:
+        values = [dict(zip(names, row, strict=True)) for row in rows]
+        with connection.cursor() as cursor:
+            cursor.executemany(query("insert_quote"), values)
         connection.commit()
 
 

@@ -6,7 +6,7 @@ Owns the commands; the work is done in common.db.
 from __future__ import annotations
 
 import signal
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,6 +14,7 @@ from rich.table import Table
 from common.db import migrate as migrations
 from common.db import queries
 from common.db.connection import Connection
+from common.db.policies import apply_policies, policies_of
 from common.errors import ServiceError
 from workers.context import Context, console, print_json, wait_for
 
@@ -35,6 +36,7 @@ def migrate(
 
     with wait_for(connect, seconds=wait, what="PostgreSQL") as connection:
         done = migrations.migrate(connection, tell=console.print)
+        apply_policies(connection, policies_of(context.settings))
     console.print(f"{done} migrations applied; the schema is current")
     if stay:
         signal.sigwait({signal.SIGTERM, signal.SIGINT})
@@ -46,7 +48,8 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     with Context.load().database("status") as connection:
         steps = migrations.status(connection)
         facts = queries.server_facts(connection)
-    current = migrations.is_current(steps)
+        current = migrations.is_current(steps)
+        series = queries.storage_report(connection) if current else []
     if json:
         rows = [
             {
@@ -57,7 +60,7 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
             }
             for step in steps
         ]
-        print_json({"current": current, "migrations": rows, **facts})
+        print_json({"current": current, "migrations": rows, "series": series, **facts})
     else:
         engine = f"TimescaleDB {facts['timescaledb']}" if facts["timescaledb"] else "no TimescaleDB"
         table = Table(title=f"PostgreSQL {facts['server_version']}, {engine}, {facts['size']}")
@@ -68,5 +71,19 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
             note = " (with another text!)" if step.changed else ""
             table.add_row(f"{step.version:04d}", step.name, applied + note)
         console.print(table)
+        _show_series(series)
     if not current:
         raise ServiceError("the schema is not current; run `gex db migrate`")
+
+
+def _show_series(series: list[dict[str, Any]]) -> None:
+    if not series:
+        return
+    table = Table(title="series", title_justify="left")
+    for name in ("series", "kept as", "parts", "MB", "compressed MB", "of MB"):
+        table.add_column(name, justify="left" if name in ("series", "kept as") else "right")
+    for row in series:
+        sizes = ("bytes", "bytes_after_compression", "bytes_before_compression")
+        shown = ("–" if row[size] is None else f"{row[size] / 1e6:,.1f}" for size in sizes)
+        table.add_row(row["series"], row["kind"], str(row["parts"]), *shown)
+    console.print(table)

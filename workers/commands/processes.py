@@ -223,7 +223,11 @@ def worker_store(
     settings = context.settings
     client = context.redis()
     url = context.instance.database_url()
-    store = Store(lambda: connect_database(url, name=name), software=software())
+    store = Store(
+        lambda: connect_database(url, name=name, timeout_seconds=settings.statement_seconds),
+        software=software(),
+        conflate_seconds=settings.conflate_seconds,
+    )
     handler = StoreHandler(
         client,
         store,

@@ -15,6 +15,8 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch, Result, ResultHeader
 from common.bus.streams import Entry, Streams
+from common.db.load import Refused
+from common.db.store import Saved
 from common.errors import MalformedEntryError, StorageError
 from common.models import GREEKS, JsonDict, Session
 from workers.actor import Actor, Policy
@@ -32,30 +34,35 @@ class FakeStore:
         self.levels: list[tuple[int, str, JsonDict]] = []
         self.cadences: list[float] = []
         self.described: list[Session] = []
+        self.refused: tuple[Refused, ...] = ()
         self.away = False
         self.closed = False
 
-    def save_quotes(self, symbol: str, shard: str, batches: Sequence[Batch]) -> tuple[int, int]:
-        """Every row is new."""
+    def save_quotes(self, symbol: str, shard: str, entries: Sequence[tuple[str, Batch]]) -> Saved:
+        """Every row is new, but for those it is told to refuse."""
         if self.away:
             raise StorageError("PostgreSQL: away")
-        rows = sum(len(batch.quotes) for batch in batches)
+        rows = sum(len(batch.quotes) for _, batch in entries)
         self.quotes.append((symbol, shard, rows))
-        return rows, 0
+        return Saved(rows, refused=self.refused)
 
-    def save_greeks(self, symbol: str, results: Sequence[Result]) -> tuple[int, int]:
+    def save_greeks(self, symbol: str, results: Sequence[Result]) -> Saved:
         """One row was there before."""
         rows = sum(len(result.rows) for result in results)
         self.greeks.append((symbol, rows))
-        return rows, 1
+        return Saved(rows, 1, refused=self.refused)
 
     def save_levels(
         self, levels: Sequence[tuple[int, str, JsonDict]], *, strike_seconds: float
-    ) -> tuple[int, int]:
+    ) -> Saved:
         """Every row is new."""
         self.levels += levels
         self.cadences.append(strike_seconds)
-        return len(levels), 0
+        return Saved(len(levels))
+
+    def make_checkpoints(self) -> int:
+        """None is due."""
+        return 0
 
     def describe_session(self, session: Session) -> None:
         """What would be an UPDATE of the session's row."""
@@ -73,13 +80,20 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def handler(client: fakeredis.FakeRedis, store: FakeStore) -> StoreHandler:
+def clock() -> list[float]:
+    """What the handler's clock shows [s]."""
+    return [0.0]
+
+
+@pytest.fixture
+def handler(client: fakeredis.FakeRedis, store: FakeStore, clock: list[float]) -> StoreHandler:
     """The handler in front of it, which keeps nothing that all have read."""
     return StoreHandler(
         client,
         store,  # type: ignore[arg-type]  # the part of a Store it uses
         strike_seconds=60.0,
         keep_seconds=-3600.0,
+        monotonic=lambda: clock[0],
     )
 
 
@@ -177,6 +191,38 @@ def test_every_registered_stream_is_read(
     assert handler.streams() == [keys.level_stream("SPY"), STREAM]
 
 
+def test_rows_that_are_refused_are_buried_alone(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    store.refused = (Refused(1, 0, "CheckViolation: no"),)
+    outcome = handler.handle(STREAM, [quotes_entry(), quotes_entry()])
+    assert outcome.counts == {"quotes_stored": 3, "quotes_known": 0, "quotes_refused": 1}
+    (letter,) = letters(client, keys.STORE_GROUP)
+    assert letter[b"reason"] == b"1 rows refused: CheckViolation: no"
+    kept = Batch.decode({b"h": letter[b"f:h"], b"q": letter[b"f:q"], b"s": letter[b"f:s"]})
+    assert (kept.header.quotes, len(kept.spots)) == (1, 0)
+    assert kept.quotes.tobytes() == Batch.decode(quotes_entry().fields).quotes[:1].tobytes()
+
+
+def test_greeks_that_are_refused_are_buried_alone(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    store.refused = (Refused(0, 2, "DataError: no"), Refused(0, 1, "DataError: no"))
+    handler.handle(keys.greeks("SPY"), [greeks_entry(3)])
+    (letter,) = letters(client, keys.STORE_GROUP)
+    kept = Result.decode({b"h": letter[b"f:h"], b"r": letter[b"f:r"]})
+    assert len(kept.rows) == kept.header.rows == 2
+
+
+def test_what_is_conflated_is_counted_by_itself(handler: StoreHandler, store: FakeStore) -> None:
+    store.save_quotes = lambda *_: Saved(10, 2, 3)  # type: ignore[method-assign]
+    assert handler.handle(STREAM, [quotes_entry()]).counts == {
+        "quotes_stored": 7,
+        "quotes_known": 2,
+        "quotes_conflated": 3,
+    }
+
+
 # --- under an actor --------------------------------------------------------------------------
 
 
@@ -255,7 +301,7 @@ def test_the_streams_of_an_earlier_session_are_retired(
 
 
 def test_a_session_is_described_once_its_row_is_there(
-    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore, clock: list[float]
 ) -> None:
     session = make_session()
     Cache(client).start_session(session, keep_shards=False)
@@ -265,6 +311,14 @@ def test_a_session_is_described_once_its_row_is_there(
     handler.maintain()
     handler.maintain()
     assert store.described == [session]
+    clock[0] = 61.0
+    handler.maintain()
+    assert store.described == [session, session], "it has grown since"
+    ended = msgspec.structs.replace(session, ended=True)
+    Cache(client).save_session(ended)
+    handler.maintain()
+    handler.maintain()
+    assert store.described == [session, session, ended]
 
 
 def test_closing_closes_the_database(handler: StoreHandler, store: FakeStore) -> None:

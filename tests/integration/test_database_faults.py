@@ -1,0 +1,239 @@
+"""The database dies, or its disk is full, while the store worker writes: nothing lost, nothing
+twice, and a line that says what is the matter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import psycopg
+import pytest
+from harness import GEX, environment, state_folder, wait_until
+from history import SHARD, all_rows, count, entries
+
+from common.bus import keys
+from common.bus.streams import Producer, Streams
+from common.db import migrate
+from common.db.connection import Connection, connect
+from common.db.store import Store
+from common.errors import StorageError
+from common.servers.instance import Instance
+from common.settings import load_settings
+from workers.actor import Actor, Policy
+from workers.store import StoreHandler
+
+ENTRIES, SIZE = 20, 100
+
+
+class Server:
+    """An embedded PostgreSQL of a test's own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.url = Instance(load_settings(state_dir=state)).database_url()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run it and wait until it answers."""
+        with (self.state / "server.out").open("ab") as output:
+            self.process = subprocess.Popen(
+                [GEX, "serve", "postgres"],
+                env=environment(self.state),
+                stdout=output,
+                stderr=output,
+            )
+        wait_until(self.answers, seconds=60, what="PostgreSQL")
+
+    def answers(self) -> bool:
+        """Whether it does."""
+        try:
+            psycopg.connect(self.url).close()
+        except psycopg.Error:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL the server's first process; the others follow by themselves."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+
+    def stop(self) -> None:
+        """As supervisord does."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+
+@contextmanager
+def server(state: Path) -> Iterator[Server]:
+    """A running one, migrated; ended whatever happens."""
+    found = Server(state)
+    try:
+        found.start()
+        with connect(found.url, name="test") as connection:
+            migrate.migrate(connection)
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture
+def postgres() -> Iterator[Server]:
+    """A server in a folder of its own."""
+    state = state_folder()
+    with server(state) as running:
+        yield running
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A state directory on a volume of 160 MB."""
+    if os.geteuid() != 0:
+        message = "only root may mount a small volume"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    state = state_folder()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0711", "tmpfs", str(state)]
+    subprocess.run(mount, check=True)
+    yield state
+    subprocess.run(["umount", str(state)], check=True)
+    state.rmdir()
+
+
+class Worker:
+    """A store worker on a Redis in memory, with twenty entries to store."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = fakeredis.FakeRedis()
+        self.store = Store(lambda: connect(url, name="store"), software="test")
+        handler = StoreHandler(self.redis, self.store, strike_seconds=60.0, keep_seconds=60.0)
+        policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
+        self.actor = Actor(Streams(self.redis), handler, "store-0", policy)
+        producer = Producer(self.redis, "SPY", 1)
+        for _, one in entries(ENTRIES, SIZE):
+            producer.append(SHARD, one)
+
+    def finish(self, url: str) -> None:
+        """Work until all is stored; then everything is there, once."""
+
+        def done() -> bool:
+            try:
+                self.actor.step()
+            except StorageError:
+                return False
+            return self.actor.handled >= ENTRIES
+
+        wait_until(done, seconds=60, what="the backlog to be stored")
+        with connect(url, name="test") as connection:
+            assert count(connection, "quotes", "entries", "spots") == [
+                ENTRIES * SIZE,
+                ENTRIES,
+                ENTRIES,
+            ]
+            assert len(set(all_rows(connection, "quotes"))) == ENTRIES * SIZE
+        (state,) = (g for g in Streams(self.redis).groups(stream()) if g.name == keys.STORE_GROUP)
+        assert (state.pending, state.lag) == (0, 0)
+        assert self.redis.xlen(keys.dead(keys.STORE_GROUP)) == 0
+        self.store.close()
+
+
+def stream() -> str:
+    return keys.quotes("SPY", SHARD)
+
+
+def slow_rows(connection: Connection) -> None:
+    """Each quote takes five milliseconds to store: there is time to break in."""
+    connection.execute(
+        "CREATE FUNCTION gex.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END $$;"
+        " CREATE TRIGGER slow BEFORE INSERT ON gex.quotes FOR EACH ROW EXECUTE FUNCTION gex.slow()"
+    )
+    connection.commit()
+
+
+def copying(url: str) -> int | None:
+    """Process id of a backend in the middle of a COPY of quotes."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name = 'gex-store' AND query LIKE 'COPY gex.quotes%'"
+            " AND wait_event = 'PgSleep'"
+        ).fetchone()
+    return row[0] if row else None
+
+
+@pytest.mark.parametrize("victim", ["backend", "server"])
+def test_postgres_killed_in_mid_copy(postgres: Server, victim: str) -> None:
+    with connect(postgres.url, name="test") as connection:
+        slow_rows(connection)
+    worker = Worker(postgres.url)
+    failures: list[Exception] = []
+
+    def step() -> None:
+        try:
+            worker.actor.step()
+        except StorageError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    backend = wait_until(lambda: copying(postgres.url), seconds=30, what="a COPY")
+    if victim == "server":
+        postgres.kill()
+    else:
+        os.kill(backend, signal.SIGKILL)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(failures) == 1
+    assert str(failures[0]).startswith("PostgreSQL: ")
+    if victim == "server":
+        with pytest.raises(StorageError, match="PostgreSQL: "):
+            worker.actor.step()  # away for as long as it takes
+        postgres.start()
+    wait_until(postgres.answers, seconds=60, what="PostgreSQL again")
+    with connect(postgres.url, name="test") as connection:
+        assert count(connection, "quotes", "entries", "sessions") == [0, 0, 0]
+        connection.execute("DROP TRIGGER slow ON gex.quotes")
+        connection.commit()
+    worker.finish(postgres.url)
+
+
+def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
+    with server(small_disk) as postgres:
+        worker = Worker(postgres.url)
+        filler = small_disk / "filler"
+        fill(filler)
+        messages = set()
+        for _ in range(3):
+            with pytest.raises(StorageError) as caught:
+                worker.actor.step()
+            messages.add(str(caught.value))
+        assert all(text.startswith("PostgreSQL: ") for text in messages)
+        assert any("No space left on device" in text for text in messages), messages
+        filler.unlink()
+        if not postgres.answers() and postgres.process and postgres.process.poll() is not None:
+            postgres.start()  # without room for its log it stops; supervisord starts it again
+        wait_until(postgres.answers, seconds=60, what="PostgreSQL again")
+        worker.finish(postgres.url)
+
+
+def fill(path: Path) -> None:
+    """Leave no byte of the volume."""
+    block: Any = bytes(1 << 16)
+    with path.open("wb", buffering=0) as file:
+        while block:
+            try:
+                file.write(block)
+            except OSError:
+                block = block[: len(block) // 2]

@@ -1,0 +1,361 @@
+"""The store on a real server: binary COPY, once in effect, bad rows alone left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import fakeredis
+import numpy as np
+import pytest
+from history import (
+    CLOSE,
+    DAY,
+    KEY,
+    NOON,
+    NOON_US,
+    OPEN,
+    SHARD,
+    all_rows,
+    batch,
+    count,
+    entries,
+    levels,
+    quotes,
+    result,
+)
+
+from common.bus import keys
+from common.bus.codec import Batch
+from common.bus.streams import Producer, Streams
+from common.clock import SECOND
+from common.db import migrate
+from common.db.connection import Connection, connect
+from common.db.store import Saved, Store
+from common.errors import RejectedError, StorageError
+from common.models import Session, Status
+from workers.actor import Actor, Policy
+from workers.store import StoreHandler
+
+
+@pytest.fixture
+def store(database_url: str, plain: Connection) -> Iterator[Store]:
+    """A store of the migrated database whose statements may take a third of a second."""
+    made = Store(lambda: connect(database_url, name="store", timeout_seconds=0.3), software="test")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def redis() -> fakeredis.FakeRedis:
+    """A Redis in memory."""
+    return fakeredis.FakeRedis()
+
+
+def refuse_strike(connection: Connection, strike: float) -> None:
+    """From now on the database takes no quote and no Greeks of a strike."""
+    for table in ("quotes", "greeks"):
+        connection.execute(f"ALTER TABLE gex.{table} ADD CHECK (strike <> {strike})".encode())
+    connection.commit()
+
+
+def hold_up_strike(connection: Connection, strike: float) -> None:
+    """From now on a quote of a strike takes a minute to store."""
+    connection.execute(
+        "CREATE FUNCTION gex.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$"
+    )
+    connection.execute(
+        "CREATE TRIGGER slow BEFORE INSERT ON gex.quotes FOR EACH ROW"
+        f" WHEN (NEW.strike = {strike}) EXECUTE FUNCTION gex.slow()".encode()
+    )
+    connection.commit()
+
+
+# --- what is stored --------------------------------------------------------------------------
+
+
+def test_every_column_comes_back_as_it_was(store: Store, plain: Connection) -> None:
+    rows = quotes(5000)
+    assert store.save_quotes("SPY", "2026-08-19-AM", [("7-1", batch(rows))]) == Saved(5000)
+    found = plain.execute(
+        'SELECT time, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,'
+        " bid_size, ask_size, volume, open_interest, bought, sold, spot, withdrawn, received_at"
+        " FROM gex.quotes ORDER BY seq"
+    ).fetchall()
+
+    def present(value: float) -> float | None:
+        return None if value != value or value < 0 else value  # noqa: PLR0124  NaN
+
+    assert len(found) == 5000
+    for row, got in zip(rows.tolist(), found, strict=True):
+        key, flags, time, seq, spot, *numbers = row
+        assert got == (
+            datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time), seq, "SPY", DAY, "AM",
+            (key >> 1) / 1000, "CP"[key & 1], *map(present, numbers), spot, bool(flags),
+            NOON + timedelta(microseconds=5),
+        )  # fmt: skip
+
+
+def test_odd_numbers_are_stored_as_they_are(store: Store, plain: Connection) -> None:
+    rows = quotes(2, bid=-np.inf, ask=np.inf, spot=np.nan)
+    store.save_quotes("SPY", SHARD, [("7-1", batch(rows))])
+    found = plain.execute("SELECT bid, ask, spot FROM gex.quotes").fetchall()
+    assert found == [(-np.inf, np.inf, None)] * 2
+
+
+def test_greeks_come_back_as_they_were(store: Store, plain: Connection) -> None:
+    assert store.save_greeks("SPY", [result(10), result(10, seq=10)]) == Saved(20)
+    found = plain.execute(
+        'SELECT seq, strike, "right", status, side, iv, delta, gamma, forward_ratio,'
+        " forward_source, expiration, settlement FROM gex.greeks ORDER BY seq"
+    ).fetchall()
+    for n, row in enumerate(found):
+        iv = None if n % 4 else 0.2
+        assert row == (
+            n, 600.0 + n // 2, "CP"[n % 2], Status(n % 4).label, "" if n % 4 else "C", iv, iv, iv,
+            1.0, "parity", DAY, "PM",
+        )  # fmt: skip
+
+
+def test_entries_say_what_each_brought(store: Store, plain: Connection) -> None:
+    store.save_quotes("SPY", SHARD, [*entries(2, 10), ("9000-3", batch(quotes(0), number=3))])
+    found = plain.execute(
+        "SELECT entry_ms, entry_n, epoch, batch, resets, quotes, first_seq, last_seq, spot_seq"
+        " FROM gex.entries ORDER BY entry_ms"
+    ).fetchall()
+    assert found == [
+        (1000, 0, 1, 1, False, 10, 0, 9, 1_000_001),
+        (1001, 0, 1, 2, False, 10, 10, 19, 1_000_002),
+        (9000, 3, 1, 3, False, 0, None, None, 1_000_003),
+    ]
+
+
+# --- once in effect --------------------------------------------------------------------------
+
+
+def test_what_comes_twice_is_stored_once(store: Store, plain: Connection) -> None:
+    day = entries(8, 100)
+    assert store.save_quotes("SPY", SHARD, day) == Saved(800)
+    before = {name: all_rows(plain, name) for name in ("quotes", "spots", "entries")}
+    assert store.save_quotes("SPY", SHARD, day[:4]) == Saved(400, 400)
+    assert store.save_quotes("SPY", SHARD, day[4:]) == Saved(400, 400)
+    assert {name: all_rows(plain, name) for name in before} == before
+    store.save_greeks("SPY", [result(10)])
+    assert store.save_greeks("SPY", [result(10)]) == Saved(10, 10)
+
+
+def test_what_is_new_among_what_is_known_is_stored(store: Store, plain: Connection) -> None:
+    store.save_quotes("SPY", SHARD, entries(4, 100))
+    assert store.save_quotes("SPY", SHARD, entries(4, 100, first=2)) == Saved(400, 200)
+    assert store.save_quotes("SPY", SHARD, entries(4, 100, first=6)) == Saved(400)
+    assert store.save_quotes("SPY", SHARD, entries(4, 100, first=10)) == Saved(400)
+    assert count(plain, "quotes", "entries", "spots") == [1400, 14, 14]
+
+
+def test_of_a_contract_the_last_quote_of_a_period_is_kept(
+    database_url: str, plain: Connection
+) -> None:
+    store = Store(
+        lambda: connect(database_url, name="store"), software="test", conflate_seconds=1.0
+    )
+    first = quotes(300)
+    other = quotes(100, seq=300, time=NOON_US + 3 * SECOND)
+    saved = store.save_quotes("SPY", SHARD, [("1-0", batch(first)), ("2-0", batch(other))])
+    assert saved == Saved(400, conflated=200)
+    found = plain.execute("SELECT seq FROM gex.quotes ORDER BY seq").fetchall()
+    assert [row[0] for row in found] == list(range(200, 400))
+    store.close()
+
+
+def test_whatever_comes_first_has_its_session(store: Store, plain: Connection) -> None:
+    """The first rows of a week make their partition, and are tried twice."""
+    store.save_levels(levels(3), strike_seconds=60)
+    rows = plain.execute(
+        "SELECT count(*), count(DISTINCT s.key) FROM gex.levels JOIN gex.sessions s"
+        " USING (session_id)"
+    ).fetchall()
+    assert rows == [(3, 1)]
+
+
+# --- bad rows --------------------------------------------------------------------------------
+
+
+def test_a_bad_row_is_left_out_alone(store: Store, plain: Connection) -> None:
+    refuse_strike(plain, 603.0)
+    day = entries(3, 100)
+    saved = store.save_quotes("SPY", SHARD, day)
+    assert (saved.rows, saved.known) == (300, 0)
+    assert [(row.entry, row.place) for row in saved.refused] == [
+        (n, place) for n in range(3) for place in (6, 7)
+    ]
+    assert all("CheckViolation" in row.reason for row in saved.refused)
+    assert count(plain, "quotes", "entries") == [294, 3]
+    again = store.save_quotes("SPY", SHARD, day)
+    assert (again.known, len(again.refused)) == (294, 6)
+    bad = store.save_greeks("SPY", [result(10)])
+    assert [(row.entry, row.place) for row in bad.refused] == [(0, 6), (0, 7)]
+
+
+def test_a_quote_of_another_age_is_refused(store: Store, plain: Connection) -> None:
+    rows = quotes(10)
+    rows["time"][3] = 2**62
+    rows["time"][4] += 400 * 86_400 * SECOND
+    saved = store.save_quotes("SPY", SHARD, [("1-0", batch(rows[[0, 1, 2, 5]]))])
+    assert saved == Saved(4)
+    single = Batch(batch(rows).header, rows, batch(rows[:1]).spots)
+    header_time = [(row.entry, row.place) for row in _refused(store, single)]
+    assert header_time == [(0, 3), (0, 4)]
+    assert count(plain, "quotes") == [8]
+
+
+def _refused(store: Store, one: Batch) -> Any:
+    return store.save_quotes("SPY", SHARD, [("2-0", one)]).refused
+
+
+def test_a_clock_that_jumps_into_another_week_loses_nothing(
+    store: Store, plain: Connection
+) -> None:
+    ahead = quotes(100, seq=100, time=NOON_US + 9 * 86_400 * SECOND)
+    back = quotes(100, seq=200, time=NOON_US - 9 * 86_400 * SECOND)
+    for number, rows in enumerate((quotes(100), ahead, back), 1):
+        assert store.save_quotes("SPY", SHARD, [(f"{number}-0", batch(rows))]) == Saved(100)
+    assert count(plain, "quotes") == [300]
+
+
+# --- under an actor --------------------------------------------------------------------------
+
+
+def actor(redis: fakeredis.FakeRedis, store: Store) -> Actor:
+    """The store worker on a Redis in memory."""
+    handler = StoreHandler(redis, store, strike_seconds=60.0, keep_seconds=60.0)
+    policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
+    return Actor(Streams(redis), handler, "store-0", policy)
+
+
+def test_a_bad_row_goes_to_the_dead_letters_and_the_rest_goes_on(
+    redis: fakeredis.FakeRedis, store: Store, plain: Connection
+) -> None:
+    refuse_strike(plain, 603.0)
+    producer = Producer(redis, "SPY", 1)
+    for _, one in entries(3, 100):
+        producer.append(SHARD, one)
+    assert actor(redis, store).step() == 3
+    letters: Any = redis.xrange(keys.dead(keys.STORE_GROUP))
+    assert [fields[b"reason"][:15] for _, fields in letters] == [b"2 rows refused:"] * 3
+    assert count(plain, "quotes") == [294]
+    counters: Any = redis.hgetall(keys.counters("SPY"))
+    assert (counters[b"quotes_stored"], counters[b"quotes_refused"]) == (b"294", b"6")
+    groups = {state.name: state for state in Streams(redis).groups(keys.quotes("SPY", SHARD))}
+    assert (groups["store"].pending, groups["store"].lag) == (0, 0)
+
+
+def test_a_statement_that_never_ends_is_given_up_and_the_rest_goes_on(
+    redis: fakeredis.FakeRedis, store: Store, plain: Connection
+) -> None:
+    hold_up_strike(plain, 700.0)
+    producer = Producer(redis, "SPY", 1)
+    good = [one for _, one in entries(2, 100)]
+    slow = batch(quotes(1, seq=5000, key=700_000 << 1), number=2)
+    for one in (good[0], slow, batch(good[1].quotes, number=3)):
+        producer.append(SHARD, one)
+    assert actor(redis, store).step() == 3
+    assert count(plain, "quotes") == [200]
+    ((_, letter),) = redis.xrange(keys.dead(keys.STORE_GROUP))  # type: ignore[union-attr]
+    assert b"statement timeout" in letter[b"reason"]
+    assert b"answers otherwise" in letter[b"reason"]
+
+
+def test_a_lock_is_waited_for_as_an_outage_is(
+    database_url: str, store: Store, plain: Connection
+) -> None:
+    with connect(database_url, name="other") as other:
+        other.execute("LOCK TABLE gex.quotes IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StorageError, match="lock timeout"):
+            store.save_quotes("SPY", SHARD, entries(1, 10))
+    assert store.save_quotes("SPY", SHARD, entries(1, 10)) == Saved(10)
+
+
+def test_a_commit_whose_answer_is_lost_is_no_loss(
+    redis: fakeredis.FakeRedis, database_url: str, plain: Connection
+) -> None:
+    """The connection is cut, or the worker dies, between the commit and the acknowledgement."""
+    store = CutStore(lambda: connect(database_url, name="store"))
+    producer = Producer(redis, "SPY", 1)
+    for _, one in entries(3, 100):
+        producer.append(SHARD, one)
+    worker = actor(redis, store)
+    with pytest.raises(StorageError, match="cut after the commit"):
+        worker.step()
+    assert count(plain, "quotes") == [300]
+    worker.step()
+    assert count(plain, "quotes", "entries") == [300, 3]
+    counters: Any = redis.hgetall(keys.counters("SPY"))
+    assert (counters[b"quotes_stored"], counters[b"quotes_known"]) == (b"300", b"300")
+    assert redis.xlen(keys.dead(keys.STORE_GROUP)) == 0
+    store.close()
+
+
+class CutStore(Store):
+    """A store that loses its connection once, right after a commit."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__(connect, software="test")
+        self._cut = False
+
+    def save_quotes(self, symbol: str, shard: str, entries: Any) -> Saved:
+        """Commit, and lose the answer the first time."""
+        saved = super().save_quotes(symbol, shard, entries)
+        if not self._cut:
+            self._cut = True
+            self.close()
+            raise StorageError("cut after the commit")
+        return saved
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+def test_a_session_tells_its_gaps_and_its_coverage(store: Store, plain: Connection) -> None:
+    minute = 60 * SECOND
+    for number, at in enumerate((0, 10 * SECOND, 5 * minute, 5 * minute + SECOND), 1):
+        one = batch(quotes(10, seq=10 * number, time=NOON_US + at), number=number)
+        store.save_quotes("SPY", SHARD, [(f"{number}-0", one)])
+    store.save_levels(levels(6), strike_seconds=60)
+    session = Session(
+        key=KEY, symbol="SPY", feed="simulator", trading_date=DAY, open_us=OPEN, close_us=CLOSE,
+        stale_after_us=15 * SECOND, source="a test", ended=True,
+    )  # fmt: skip
+    store.describe_session(session)
+    row = plain.execute(
+        "SELECT open_at, close_at, source, ended, oi_date, coverage_oi, level_count, gaps,"
+        " software, last_level_at - first_level_at FROM gex.sessions"
+    ).fetchone()
+    assert row is not None
+    opened, closed, source, ended, oi_date, coverage, number, gaps, software, span = row
+    assert (closed - opened, source, ended, oi_date) == (
+        timedelta(hours=6.5), "a test", True, DAY,
+    )  # fmt: skip
+    assert (coverage, number, software) == (pytest.approx(0.8), 6, "test")
+    assert span == timedelta(seconds=100)
+    ((since, until),) = gaps
+    assert (since[11:19], until[11:19]) == ("16:00:10", "16:05:00")
+
+
+def test_a_rejected_price_is_no_outage(store: Store) -> None:
+    one = batch(quotes(1))
+    one.spots["time"] = 2**62
+    with pytest.raises(RejectedError):
+        store.save_quotes("SPY", SHARD, [("1-0", one)])
+
+
+def test_a_newer_schema_is_named(database_url: str) -> None:
+    bare = Store(lambda: connect(database_url, name="store"), software="test")
+    with pytest.raises(StorageError, match="gex db migrate"):
+        bare.save_quotes("SPY", SHARD, entries(1, 1))
+    bare.close()
+    with connect(database_url, name="test") as connection:
+        migrate.migrate(connection)
+    assert bare.save_quotes("SPY", SHARD, entries(1, 1)) == Saved(1)
+    bare.close()

@@ -1,0 +1,98 @@
+"""The binary COPY format, read back as the server reads it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.db.binary import (
+    POSTGRES_EPOCH_US,
+    Column,
+    Fixed,
+    Texts,
+    counts,
+    floats,
+    instants,
+    pack,
+)
+
+
+def read(data: bytes) -> list[list[bytes | None]]:
+    """The fields of every row, as the manual describes them."""
+    assert data[:19] == b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    at, rows = 19, []
+    while (fields := struct.unpack_from(">h", data, at)[0]) != -1:
+        at += 2
+        row: list[bytes | None] = []
+        for _ in range(fields):
+            (length,) = struct.unpack_from(">i", data, at)
+            at += 4
+            row.append(None if length < 0 else data[at : at + length])
+            at += max(length, 0)
+        rows.append(row)
+    assert at + 2 == len(data), "nothing follows the end"
+    return rows
+
+
+def packed(columns: list[Column], rows: int) -> list[list[bytes | None]]:
+    return read(b"".join(pack(columns, rows)))
+
+
+numbers = st.one_of(st.just(float("nan")), st.floats(allow_nan=False))
+
+
+@given(
+    st.lists(
+        st.tuples(numbers, st.integers(-5, 2**31 - 1), st.integers(0, 2), numbers), max_size=40
+    )
+)
+def test_what_is_packed_is_what_is_read(rows: list[tuple[float, int, int, float]]) -> None:
+    texts = (b"C", b"", b"crossed")
+    prices, sizes, codes, lasts = (
+        np.array([row[n] for row in rows], dtype=kind)
+        for n, kind in enumerate(("f8", "i8", "i8", "f8"))
+    )
+    columns: list[Column] = [
+        Fixed(np.arange(len(rows)), ">i8"),
+        floats(prices),
+        counts(sizes),
+        Texts(codes, texts),
+        floats(lasts),
+    ]
+
+    def value(number: float, kind: str) -> Any:
+        absent = number != number or (kind == ">i" and number < 0)  # noqa: PLR0124  NaN
+        return None if absent else struct.pack(kind, number)
+
+    found = {struct.unpack(">q", row[0] or b"")[0]: row[1:] for row in packed(columns, len(rows))}
+    assert found == {
+        n: [value(price, ">d"), value(size, ">i"), texts[code], value(last, ">d")]
+        for n, (price, size, code, last) in enumerate(rows)
+    }
+
+
+def test_more_rows_than_a_piece_holds_are_one_copy() -> None:
+    rows = packed([Fixed(np.arange(10_000), ">i8")], 10_000)
+    assert [struct.unpack(">q", row[0] or b"")[0] for row in rows] == list(range(10_000))
+
+
+def test_instants_count_from_the_servers_epoch() -> None:
+    ((field,),) = packed([instants(np.array([POSTGRES_EPOCH_US + 7]))], 1)
+    assert field == struct.pack(">q", 7)
+
+
+def test_rows_are_taken_with_their_nulls() -> None:
+    prices, texts = floats(np.array([1.0, np.nan, 3.0])), Texts(np.array([0, 1, 1]), (b"a", b"bb"))
+    chosen = np.array([1, 2])
+    assert packed([prices.take(chosen), texts.take(chosen)], 2) == [
+        [struct.pack(">d", 3.0), b"bb"],
+        [None, b"bb"],
+    ]
+
+
+def test_no_row_is_an_empty_copy() -> None:
+    assert packed([floats(np.array([]))], 0) == []
