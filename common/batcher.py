@@ -6,7 +6,9 @@ not do I/O.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,44 @@ from common.models import (
     SpotUpdate,
     Update,
 )
+from common.trades import buyer_or_seller
 
+_Spot = tuple[int, int, float, float]
 RUN_SHIFT = 32
 """Live events are numbered epoch · 2³² + n: a later run of a session is later in order."""
+
+
+@dataclass(slots=True)
+class _Latched:
+    """What a session knows of one contract from one quote to the next."""
+
+    volume: int = -1
+    open_interest: int = -1
+    bought: int = 0
+    sold: int = 0
+    bid: float = math.nan
+    ask: float = math.nan
+    last: float = math.nan
+
+    def take(self, update: QuoteUpdate) -> None:
+        """Within a session open interest is set once and volume never falls."""
+        if update.volume > self.volume:
+            if self.volume >= 0:
+                self._classify(update, update.volume - self.volume)
+            self.volume = update.volume
+        if self.open_interest <= 0 and update.open_interest > self.open_interest:
+            self.open_interest = update.open_interest
+        self.bid, self.ask, self.last = update.bid, update.ask, update.last
+
+    def _classify(self, update: QuoteUpdate, traded: int) -> None:
+        """Give the volume that has come to the side of the last trade."""
+        side = buyer_or_seller(
+            price=update.last, bid=self.bid, ask=self.ask, price_before=self.last
+        )
+        if side > 0:
+            self.bought += traded
+        elif side < 0:
+            self.sold += traded
 
 
 class Batcher:
@@ -37,11 +74,13 @@ class Batcher:
         self._next = session.epoch << RUN_SHIFT
         self._batch_numbers: dict[str, int] = {}
         self._quotes: dict[str, list[tuple[Any, ...]]] = {}
-        self._spots: dict[str, list[tuple[int, int, float]]] = {}
-        self._spot: tuple[int, int, float] | None = None
-        self._latched: dict[tuple[str, int], tuple[int, int]] = {}
+        self._spots: dict[str, list[_Spot]] = {}
+        self._spot: _Spot | None = None
+        self._latched: dict[tuple[str, int], _Latched] = {}
         self.rows = 0
         """Quotes added and not yet flushed."""
+        self.held_counts = 0
+        """Quotes whose volume or open interest had fallen and was held at what it was."""
 
     @property
     def full(self) -> bool:
@@ -54,20 +93,24 @@ class Batcher:
             if isinstance(update, QuoteUpdate):
                 self._add_quote(update)
             elif isinstance(update, SpotUpdate):
-                self._spot = (update.time, self._number(update.seq), update.price)
+                prior = update.prior_close
+                if self._spot and not prior > 0.0:
+                    prior = self._spot[3]
+                self._spot = (update.time, self._number(update.seq), update.price, prior)
                 for waiting in self._spots.values():
                     waiting.append(self._spot)
 
     def restore(self, shard: str, quotes: Rows) -> None:
-        """Go on from the volumes and open interests of an earlier run of the session."""
-        columns = zip(
-            quotes["key"].tolist(),
-            quotes["volume"].tolist(),
-            quotes["open_interest"].tolist(),
-            strict=True,
-        )
-        for key, volume, interest in columns:
-            self._latched[shard, key] = (volume, interest)
+        """Go on from the volumes and open interests of an earlier run of the session.
+
+        The quotes between the runs were not seen, so trades of that time get no side.
+        """
+        names = ("volume", "open_interest", "bought", "sold")
+        columns = zip(*(quotes[name].tolist() for name in ("key", *names)), strict=True)
+        for key, volume, interest, bought, sold in columns:
+            self._latched[shard, key] = _Latched(
+                volume=volume, open_interest=interest, bought=bought, sold=sold
+            )
 
     def flush(self) -> list[tuple[str, Batch]]:
         """What was added since the last flush: (shard, batch), in shard order."""
@@ -88,7 +131,7 @@ class Batcher:
         shard: str,
         received: int,
         quotes: list[tuple[Any, ...]],
-        spots: list[tuple[int, int, float]],
+        spots: list[_Spot],
     ) -> Batch:
         number = self._batch_numbers[shard] = self._batch_numbers.get(shard, 0) + 1
         header = BatchHeader(
@@ -109,7 +152,13 @@ class Batcher:
             waiting = self._quotes[shard] = []
             self._spots[shard] = [self._spot] if self._spot else []
         key = (round(update.strike * 1000) << 1) | (update.right == "P")
-        volume, interest = self._latch(shard, key, update.volume, update.open_interest)
+        held = self._latched.get((shard, key))
+        if held is None:
+            held = self._latched[shard, key] = _Latched()
+        fallen = 0 <= update.volume < held.volume
+        fallen |= 0 <= update.open_interest < held.open_interest
+        self.held_counts += fallen
+        held.take(update)
         waiting.append(
             (
                 key,
@@ -122,19 +171,13 @@ class Batcher:
                 update.last,
                 update.bid_size,
                 update.ask_size,
-                volume,
-                interest,
+                held.volume,
+                held.open_interest,
+                held.bought,
+                held.sold,
             )
         )
         self.rows += 1
-
-    def _latch(self, shard: str, key: int, volume: int, interest: int) -> tuple[int, int]:
-        """Within a session open interest is set once and volume never falls."""
-        held_volume, held_interest = self._latched.get((shard, key), (-1, -1))
-        volume = max(volume, held_volume)
-        interest = held_interest if held_interest > 0 else max(interest, held_interest)
-        self._latched[shard, key] = (volume, interest)
-        return volume, interest
 
     def _number(self, seq: int) -> int:
         if seq >= 0:

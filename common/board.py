@@ -25,11 +25,12 @@ from common.models import (
     Rows,
     Status,
     StatusArray,
+    join_rows,
     key_puts,
     key_strikes,
 )
 from common.quant.blackscholes import GREEKS, Greeks, greeks
-from common.quant.exposure import dealer_signs
+from common.quant.exposure import FLOW, dealer_signs, flow_signs
 from common.settings import QuantParameters
 
 GreeksSource = Literal["own", "vendor"]
@@ -67,22 +68,12 @@ class _Listing:
         self, parts: Sequence[npt.NDArray[Any]], dtype: np.dtype[Any] = _NUMBER
     ) -> npt.NDArray[Any]:
         """One column of the listed rows of all shards."""
-        joined = _join(parts, dtype)
+        joined = join_rows(parts, dtype)
         return joined if self.listed is None else joined[self.listed]
 
     def spread(self, values: npt.ArrayLike) -> FloatArray:
         """A number per shard as a number per row."""
         return np.repeat(np.asarray(values, dtype=np.float64), np.diff(self.bounds))
-
-
-def _join(parts: Sequence[npt.NDArray[Any]], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The parts one after the other, as plain bytes: numpy copies rows field by field."""
-    if not parts:
-        return np.empty(0, dtype)
-    raw = f"V{dtype.itemsize}"
-    return np.concatenate([np.ascontiguousarray(part, dtype).view(raw) for part in parts]).view(
-        dtype
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +103,7 @@ class Board:
     used: BoolArray
     """Rows that enter the sums."""
     signs: FloatArray
+    """Of the dealers' position; 0 where the convention does not say."""
     open_interests: FloatArray
     """[contracts], 0 where unknown."""
     volumes: FloatArray
@@ -166,6 +158,11 @@ def build_board(
     )
     if source == "vendor":
         priced = _with_vendor(priced, listing)
+    if parameters.sign == FLOW:
+        signs = flow_signs(bought=quotes["bought"], sold=quotes["sold"])
+    else:
+        signs = dealer_signs(convention=parameters.sign, puts=puts)
+    used = (years > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
     return Board(
         shards=ordered,
         bounds=listing.bounds,
@@ -179,8 +176,8 @@ def build_board(
         bases=bases,
         sigmas=sigmas,
         statuses=statuses,
-        used=(years > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta),
-        signs=dealer_signs(convention=parameters.sign, puts=puts),
+        used=used & np.isfinite(signs),
+        signs=np.nan_to_num(signs),
         open_interests=np.maximum(quotes["open_interest"], 0).astype(np.float64),
         volumes=np.maximum(quotes["volume"], 0).astype(np.float64),
         greeks=priced,
@@ -192,15 +189,15 @@ def _list(shards: Sequence[ShardState]) -> _Listing:
     """The shards that list a contract, by settlement."""
     dated = [(settlement_us(s.expiry), s.expiry, s) for s in shards if s.quotes.size]
     ordered = [shard for *_, shard in sorted(dated, key=lambda each: each[:2])]
-    quotes = _join([shard.quotes for shard in ordered], QUOTE)
+    quotes = join_rows([shard.quotes for shard in ordered], QUOTE)
     listed: BoolArray | None = on_board(quotes)
     counts = [shard.quotes.size for shard in ordered]
     if listed is not None and not listed.all():
         ordered = [shard for shard in ordered if on_board(shard.quotes).any()]
         masks = [on_board(shard.quotes) for shard in ordered]
         counts = [int(np.count_nonzero(mask)) for mask in masks]
-        listed = _join(masks, np.dtype(np.bool_))
-        quotes = _join([shard.quotes for shard in ordered], QUOTE)[listed]
+        listed = join_rows(masks, np.dtype(np.bool_))
+        quotes = join_rows([shard.quotes for shard in ordered], QUOTE)[listed]
     else:
         listed = None
     return _Listing(

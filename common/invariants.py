@@ -53,8 +53,9 @@ def _sums(levels: Levels) -> list[str]:
 
 
 def _walls(levels: Levels) -> list[str]:
-    """Each wall is the largest of the published strike table on its side."""
-    table, spot, walls = levels.strikes, levels.spot, levels.walls
+    """Each wall is the largest of the strikes on its side, at the price they are ranked at."""
+    table, walls = levels.ranking, levels.walls
+    spot = table.price
     every = np.ones(table.strikes.shape, dtype=np.bool_)
     cases = [
         ("call wall", walls.call, np.abs(table.call_gex), table.strikes >= spot),

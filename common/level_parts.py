@@ -14,6 +14,7 @@ import numpy as np
 from common.board import Board, Index
 from common.models import FloatArray, key_strikes
 from common.quant import exposure
+from common.quant.blackscholes import greeks
 from common.quant.exposure import Exposures, StrikeGroups
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
@@ -72,6 +73,17 @@ class StrikeTable:
     def net_gex(self) -> FloatArray:
         """[$ of delta per 1 % move]"""
         return self.call_gex + self.put_gex
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Gamma exposure by strike at the price that walls are ranked at; (k,)."""
+
+    price: float
+    """[$]; NaN when it is not known, and then there are no strikes."""
+    strikes: FloatArray
+    call_gex: FloatArray
+    put_gex: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +180,32 @@ def _book(board: Board) -> Book:
         discounts=board.discounts[rows],
         positions=positions[rows],
     )
+
+
+def ranking_at(board: Board, price: float, rate: float) -> Ranking:
+    """Gamma exposure by strike with the underlying at another price [$], IV and T as they are."""
+    rows = np.flatnonzero(board.used)
+    if not price > 0.0:
+        rows = rows[:0]
+    strikes, at = np.unique(board.strikes[rows], return_inverse=True)
+    gammas = greeks(
+        spots=np.full(rows.size, price),
+        forwards=price * board.bases[rows],
+        strikes=board.strikes[rows],
+        years=board.years[rows],
+        sigmas=board.sigmas[rows],
+        rates=np.full(rows.size, rate),
+        puts=board.puts[rows],
+    ).gamma
+    gex = exposure.gamma_exposure(
+        signs=board.signs[rows],
+        gammas=np.nan_to_num(gammas),
+        sizes=board.open_interests[rows],
+        spot=price,
+    )
+    side = at + strikes.size * board.puts[rows]
+    sums = np.bincount(side, gex, 2 * strikes.size).astype(np.float64)
+    return Ranking(price, strikes, sums[: strikes.size], sums[strikes.size :])
 
 
 def strike_table(board: Board, sums: Exposures, groups: StrikeGroups) -> StrikeTable:

@@ -19,7 +19,7 @@ from common.board import Board, GreeksSource, ShardState, build_board
 from common.clock import new_york_date
 from common.hedging import Hedging, hedging
 from common.invariants import check_invariants
-from common.level_parts import ExpirationLevels, Flip, StrikeTable, Totals
+from common.level_parts import ExpirationLevels, Flip, Ranking, StrikeTable, Totals
 from common.models import JsonDict
 from common.quality import Quality, measure
 from common.quant import exposure
@@ -45,6 +45,12 @@ class Levels:
     totals: Totals
     flip: Flip
     walls: Walls
+    walls_at: str
+    """What price the walls are ranked at: ``spot`` or ``prior_close``."""
+    prior_close: float
+    """The last close before the session [$]."""
+    ranking: Ranking
+    """The exposures that the walls are the largest of."""
     expected_move: float
     strikes: StrikeTable
     expirations: tuple[ExpirationLevels, ...]
@@ -111,6 +117,7 @@ def evaluate(
     as_of: int,
     parameters: QuantParameters,
     spot_time: int | None = None,
+    prior_close: float = NAN,
     oi_date: date | None = None,
     source: GreeksSource = "own",
     unnamed: int = 0,
@@ -120,6 +127,7 @@ def evaluate(
     :param spot: S [$]; not finite or not positive: every level is NaN.
     :param as_of: market time [us]; expiries settled by then leave every sum.
     :param spot_time: time of the spot [us]; quotes much older than it are stale.
+    :param prior_close: of the underlying [$]; walls that are to be ranked at it are NaN without.
     :param oi_date: the session's date; by default the New York date of ``as_of``.
     :param source: ``vendor``: the source's own Greeks, our filters off.
     :param unnamed: rows that named no contract; they count as ``bad_input``.
@@ -138,6 +146,9 @@ def evaluate(
     groups = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
     table = parts.strike_table(board, sums, groups)
     flip = parts.flip(board, spot, parameters)
+    ranking = Ranking(spot, table.strikes, table.call_gex, table.put_gex)
+    if parameters.walls_at == "prior_close":
+        ranking = parts.ranking_at(board, prior_close, parameters.rate)
     return Levels(
         symbol=symbol,
         as_of=as_of,
@@ -148,8 +159,14 @@ def evaluate(
         totals=parts.totals(board, sums, spot, today),
         flip=flip,
         walls=exposure.walls(
-            strikes=table.strikes, call_gex=table.call_gex, put_gex=table.put_gex, spot=spot
+            strikes=ranking.strikes,
+            call_gex=ranking.call_gex,
+            put_gex=ranking.put_gex,
+            spot=ranking.price,
         ),
+        walls_at=parameters.walls_at,
+        prior_close=prior_close,
+        ranking=ranking,
         expected_move=parts.front_expected_move(board, spot, parameters),
         strikes=table,
         expirations=parts.expirations(board, sums, groups, spot, today),

@@ -116,6 +116,8 @@ def _further(levels: Levels) -> JsonDict:
     return {
         "net_gex_week": number(readings.net_gex_week),
         "net_gex_by_sign": {name: number(v) for name, v in readings.net_gex_by_sign.items()},
+        "prior_close": number(levels.prior_close),
+        "walls_at": levels.walls_at,
         "local_gex": number(readings.local_gex),
         "largest_strikes": [
             {"strike": strike, "net_gex": net_gex} for strike, net_gex in readings.largest_strikes
@@ -180,6 +182,7 @@ def _quality(levels: Levels) -> JsonDict:
         "with_iv": quality.with_iv,
         "coverage_oi": number(quality.coverage_oi),
         "coverage_gamma": number(quality.coverage_gamma),
+        "coverage_flow": number(quality.coverage_flow),
         "oldest_quote_at": None if oldest is None else iso_ms(oldest),
         "oi_date": quality.oi_date.isoformat(),
         "rejected": dict(quality.rejected),

@@ -6,6 +6,8 @@ microseconds since the Unix epoch, UTC, *market time* unless a name says otherwi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from datetime import date
 from enum import IntEnum
 from typing import Any, Literal, Self
@@ -62,12 +64,15 @@ QUOTE = np.dtype(
         ("ask_size", "<i4"),
         ("volume", "<i4"),  # cumulative from the cash open
         ("open_interest", "<i4"),
+        ("bought", "<i4"),  # part of the volume that buyers began: see common.trades
+        ("sold", "<i4"),  # part that sellers began
     ]
 )
-"""One quote of one contract, 72 bytes; the row of the quotes streams and of the state."""
+"""One quote of one contract, 80 bytes; the row of the quotes streams and of the state."""
 
-SPOT = np.dtype([("time", "<i8"), ("seq", "<i8"), ("price", "<f8")])
-"""One price of the underlying, 24 bytes."""
+SPOT = np.dtype([("time", "<i8"), ("seq", "<i8"), ("price", "<f8"), ("prior_close", "<f8")])
+"""One price of the underlying and its last close before the session, NaN where unknown [$],
+32 bytes."""
 
 GREEKS = np.dtype(
     [
@@ -90,6 +95,16 @@ FLAG_WITHDRAWN = 1
 
 MAX_STRIKE = 2_147_483.0
 """The largest strike that fits a contract key [$]."""
+
+
+def join_rows(parts: Sequence[npt.NDArray[Any]], layout: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The parts one after the other, as plain bytes: numpy copies records field by field."""
+    if not parts:
+        return np.empty(0, layout)
+    raw = f"V{layout.itemsize}"
+    return np.concatenate([np.ascontiguousarray(part, layout).view(raw) for part in parts]).view(
+        layout
+    )
 
 
 def contract_keys(*, strikes: npt.ArrayLike, puts: npt.ArrayLike) -> npt.NDArray[np.uint32]:
@@ -166,6 +181,8 @@ class SpotUpdate(msgspec.Struct, frozen=True, gc=False):
     time: int
     price: float
     seq: int = -1
+    prior_close: float = math.nan
+    """The last close before this session [$]; NaN where the source does not say."""
 
 
 class SnapshotEnd(msgspec.Struct, frozen=True):

@@ -32,6 +32,8 @@ class Quality:
     """Share of open interest with an IV; NaN without open interest."""
     coverage_gamma: float
     """Share of gross |GEX|, unusable contracts bounded by their ask."""
+    coverage_flow: float
+    """Share of the day's volume whose side is known; NaN without volume."""
     oldest_quote_at: int | None
     """Oldest quote that a level rests on [us]."""
     oi_date: date
@@ -54,7 +56,7 @@ def measure(
     good, alive = board.statuses == Status.OK, board.alive
     counted = board.open_interests * alive
     bounds = exposure.gamma_exposure(
-        signs=board.signs,
+        signs=np.ones(counted.shape),
         gammas=np.nan_to_num(ceiling_gammas(board=board, spot=spot, parameters=parameters)),
         sizes=counted,
         spot=spot,
@@ -65,12 +67,16 @@ def measure(
     if unnamed:
         label = Status.BAD_INPUT.label
         rejected[label] = rejected.get(label, 0) + unnamed
+    quotes = board.quotes
+    sided = float(np.sum(quotes["bought"][alive], dtype=np.float64))
+    sided += float(np.sum(quotes["sold"][alive], dtype=np.float64))
     outliers, pairs = parity_outliers(board)
     return Quality(
         contracts=int(board.statuses.size) + unnamed,
         with_iv=int(np.count_nonzero(good)),
         coverage_oi=_share(float(np.sum(counted[good & board.used])), float(np.sum(counted))),
         coverage_gamma=_share(known, known + missing),
+        coverage_flow=_share(sided, float(np.sum(board.volumes[alive]))),
         oldest_quote_at=int(board.oldest[board.used].min()) if board.used.any() else None,
         oi_date=oi_date,
         rejected=rejected,

@@ -11,8 +11,8 @@ from datetime import date, timedelta
 import numpy as np
 
 from common.board import Board, Index
-from common.models import FloatArray
-from common.quant.exposure import SIGNS, Exposures
+from common.models import FloatArray, Status
+from common.quant.exposure import FLOW, SIGNS, Exposures, flow_signs, gamma_exposure
 
 LOCAL_SHARE = 0.01
 """Strikes within this share of the spot are local."""
@@ -55,7 +55,7 @@ def readings(
     return Readings(
         local_gex=_total(sums.gex, near),
         net_gex_week=_total(sums.gex, used & by_friday[board.shard_of]),
-        net_gex_by_sign=_by_sign(board, sums),
+        net_gex_by_sign=_by_sign(board, spot),
         largest_strikes=_largest(strikes, net_gex),
         skews=_skews(board),
     )
@@ -65,13 +65,24 @@ def _total(values: FloatArray, mask: np.typing.NDArray[np.bool_]) -> float:
     return float(np.sum(values[mask])) if mask.any() else NAN
 
 
-def _by_sign(board: Board, sums: Exposures) -> dict[str, float]:
-    if not board.used.any():
-        return dict.fromkeys(SIGNS, NAN)
-    long = sums.gex * board.signs  # each sign is its own inverse
-    calls = float(np.sum(long[board.used & ~board.puts]))
-    puts = float(np.sum(long[board.used & board.puts]))
-    return {name: call * calls + put * puts for name, (call, put) in SIGNS.items()}
+def _by_sign(board: Board, spot: float) -> dict[str, float]:
+    """NaN under a convention that no contract has a sign in."""
+    rows = np.flatnonzero((board.statuses == Status.OK) & board.alive)
+    if not rows.size:
+        return dict.fromkeys((*SIGNS, FLOW), NAN)
+    puts = board.puts[rows]
+    sizes = gamma_exposure(
+        signs=np.ones(rows.size),
+        gammas=np.nan_to_num(board.greeks.gamma[rows]),
+        sizes=board.open_interests[rows],
+        spot=spot,
+    )
+    sums = float(sizes[~puts].sum()), float(sizes[puts].sum())
+    found = {name: call * sums[0] + put * sums[1] for name, (call, put) in SIGNS.items()}
+    quotes = board.quotes
+    signs = flow_signs(bought=quotes["bought"][rows], sold=quotes["sold"][rows])
+    known = np.isfinite(signs)
+    return {**found, FLOW: float((signs[known] * sizes[known]).sum()) if known.any() else NAN}
 
 
 def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, float], ...]:

@@ -6,12 +6,13 @@ Owns the only reading of the environment and of ``config/``; must not connect to
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from platformdirs import user_state_path
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -26,7 +27,9 @@ from common.selection import ExpirationRule, StrikeRule
 
 PREFIX = "GEX_"
 FeedSetting = Literal["simulator", "tradestation", "cboe", "recording", "none"]
-SignSetting = Literal["index", "short_all"]
+LiveFeed = Literal["simulator", "tradestation", "cboe"]
+SignSetting = Literal["index", "short_all", "flow"]
+WallsSetting = Literal["spot", "prior_close"]
 Positive = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -36,6 +39,7 @@ class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     """What the quantities depend on beside the chain itself."""
 
     sign: SignSetting = "index"
+    walls_at: WallsSetting = "spot"
     rate: float = Field(default=0.04, gt=-1, lt=1)
     dividend_yield: float = Field(default=0.0, gt=-1, lt=1)
     max_spread_share: Positive = 0.5
@@ -44,7 +48,7 @@ class QuantParameters(BaseModel, frozen=True, allow_inf_nan=False):
     parity_pairs: int = Field(default=10, ge=1)
     min_parity_pairs: int = Field(default=3, ge=1)
     grid_width: float = Field(default=0.15, gt=0, lt=1)
-    grid_points: int = Field(default=201, ge=11, le=10001)
+    grid_points: int = Field(default=301, ge=11, le=10001)
 
 
 class Settings(BaseSettings):
@@ -72,10 +76,15 @@ class Settings(BaseSettings):
 
     symbols: Annotated[tuple[str, ...], NoDecode]
     feed: FeedSetting
+    feeds: Annotated[dict[str, LiveFeed], NoDecode]
+    """Symbols that another feed than ``feed`` serves."""
     recording: str
     record_dir: Path | None = None
+    record_rotate_mb: Positive
+    record_rotate_hours: Positive
     speed: str
     simulator_seed: int
+    simulator_faults: str
     stale_after_seconds: Positive
     expirations: str
     strikes: str
@@ -107,12 +116,15 @@ class Settings(BaseSettings):
     lease_seconds: Positive
     reclaim_seconds: Positive
     max_deliveries: int = Field(ge=1)
+    watchdog_seconds: Positive
     keep_seconds: float = Field(ge=0)
 
+    live_share: float = Field(ge=0, le=1)
     tick_seconds: float = Field(ge=0.05)
     replay_tick_seconds: Positive
     strike_seconds: Positive
     sign: SignSetting
+    walls_at: WallsSetting
     rate: float
     dividend_yield: float
     max_spread_share: float
@@ -155,6 +167,29 @@ class Settings(BaseSettings):
         StrikeRule.parse(value)
         return value
 
+    @field_validator("feeds", mode="before")
+    @classmethod
+    def _split_feeds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found: dict[str, str] = {}
+        for part in filter(None, map(str.strip, value.split(","))):
+            symbol, equals, feed = (each.strip() for each in part.partition("="))
+            if not (symbol and equals and feed):
+                raise ValueError(f"{part!r} is no SYMBOL=FEED, e.g. SPY=tradestation,QQQ=cboe")
+            if found.setdefault(symbol.upper(), feed.lower()) != feed.lower():
+                raise ValueError(f"{symbol.upper()} has two feeds")
+        return found
+
+    @field_validator("feeds")
+    @classmethod
+    def _check_feeds(cls, value: dict[str, LiveFeed], info: ValidationInfo) -> dict[str, LiveFeed]:
+        symbols = info.data.get("symbols", value)
+        for symbol in value:
+            if symbol not in symbols:
+                raise ValueError(f"{symbol} is none of the symbols followed ({','.join(symbols)})")
+        return value
+
     @field_validator("speed")
     @classmethod
     def _check_speed(cls, value: str) -> str:
@@ -165,6 +200,19 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    def feed_of(self, symbol: str) -> FeedSetting:
+        """The feed of a symbol."""
+        return self.feeds.get(symbol, self.feed)
+
+    @property
+    def feeds_in_use(self) -> dict[FeedSetting, tuple[str, ...]]:
+        """Each feed that serves something, with its symbols."""
+        found: dict[FeedSetting, tuple[str, ...]] = {}
+        for symbol in self.symbols:
+            feed = self.feed_of(symbol)
+            found[feed] = (*found.get(feed, ()), symbol)
+        return found
 
     @property
     def quant(self) -> QuantParameters:
@@ -241,6 +289,11 @@ def parse_speed(text: str) -> float:
     return speed
 
 
+def feeds_text(feeds: Mapping[str, str]) -> str:
+    """Feeds of symbols as a setting spells them: ``SPY=tradestation,QQQ=cboe``."""
+    return ",".join(f"{symbol}={feed}" for symbol, feed in feeds.items())
+
+
 def environment_for(settings: Settings, **changes: str) -> dict[str, str]:
     """The environment a child process needs to see the same settings as this one.
 
@@ -261,6 +314,8 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
         shown = "unset" if value is None else "********" if isinstance(value, SecretStr) else value
         if isinstance(shown, tuple):
             shown = ",".join(shown)
+        elif isinstance(shown, dict):
+            shown = feeds_text(shown) or "unset"
         if variable in in_environment:
             origin = "environment"
         elif variable in in_file:

@@ -11,12 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from common.bus.codec import Batch, StateBlob
 from common.chain import Solution, solve
 from common.levels import ShardState
-from common.models import GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, Status
+from common.models import GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, Status, join_rows
 from common.settings import QuantParameters
+
+_DENSE = 1 << 22
+"""Keys that lie within this of each other are told apart by a table, others by sorting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,10 @@ def advance(
         session, epoch = header.session, header.epoch
         incoming.append(batch.quotes)
         spots.append(batch.spots)
-    new = np.concatenate(incoming) if incoming else quotes[:0]
+    new = join_rows(incoming, QUOTE)
     late += int(_older(new, quotes).sum())
-    quotes = _newest(np.concatenate([quotes, new]))
-    spot = np.concatenate(spots) if spots else np.empty(0, SPOT)
+    spot = join_rows(spots, SPOT)
+    quotes = _priced(_merged(quotes, new), spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
     solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
     greeks = _greeks(quotes, solution)
@@ -73,6 +77,7 @@ def advance(
         spot_time=int(newest["time"]),
         spot_seq=int(newest["seq"]),
         spot=float(newest["price"]),
+        prior_close=float(newest["prior_close"]),
         basis=solution.basis,
         forward_source=solution.forward_source,
         forward_residual=solution.forward_residual,
@@ -119,25 +124,58 @@ def newest_time(states: Sequence[StateBlob]) -> int:
 
 
 def _held_spot(state: StateBlob) -> Rows:
-    return np.array([(state.spot_time, state.spot_seq, state.spot)], dtype=SPOT)
+    held = (state.spot_time, state.spot_seq, state.spot, state.prior_close)
+    return np.array([held], dtype=SPOT)
 
 
-def _newest(rows: Rows) -> Rows:
-    """The row of highest ``seq`` of every key, sorted by key."""
-    if not len(rows):
-        return np.empty(0, QUOTE)
+def _merged(held: Rows, new: Rows) -> Rows:
+    """The row of highest ``seq`` of every key, sorted by key; so are the held ones."""
+    if len(new):
+        if np.any(new["seq"][1:] < new["seq"][:-1]):
+            new = new[np.argsort(new["seq"], kind="stable")]
+        new = new[_last_of_each(np.ascontiguousarray(new["key"]))]
+    rows = join_rows([held, new], QUOTE)
     rows = rows[np.lexsort((rows["seq"], rows["key"]))]
-    last = np.append(rows["key"][1:] != rows["key"][:-1], True)
-    newest: Rows = rows[last]
+    newest: Rows = rows[np.append(rows["key"][1:] != rows["key"][:-1], True)[: len(rows)]]
     return newest
+
+
+def _last_of_each(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+    """Where each key stands last; ascending. Thousands of rows are a few hundred contracts."""
+    low = keys.min()
+    if int(keys.max() - low) >= _DENSE:
+        _, last = np.unique(keys[::-1], return_index=True)
+        return np.sort(len(keys) - 1 - last)
+    offsets, rows = keys - low, np.arange(len(keys))
+    places = np.empty(int(offsets.max()) + 1, np.intp)
+    places[offsets] = rows  # of equal offsets the last is written
+    return np.flatnonzero(places[offsets] == rows)
+
+
+def _priced(quotes: Rows, spots: Rows) -> Rows:
+    """Quotes that came before the first price of their run, with that price once it is there.
+
+    It is the first price behind each of them, however the two were cut into batches.
+    """
+    unpriced = np.flatnonzero(np.isnan(quotes["spot"]))
+    spots = spots[spots["seq"] >= 0]
+    if not unpriced.size or not len(spots):
+        return quotes
+    spots = spots[np.argsort(spots["seq"])]
+    following = np.searchsorted(spots["seq"], quotes["seq"][unpriced])
+    found = following < len(spots)
+    priced = quotes.copy()  # what was held is not changed
+    priced["spot"][unpriced[found]] = spots["price"][following[found]]
+    return priced
 
 
 def _older(new: Rows, held: Rows) -> BoolArray:
     """Which new rows are no newer than the held row of their key."""
     if not len(held) or not len(new):
         return np.zeros(len(new), np.bool_)
-    at = np.minimum(np.searchsorted(held["key"], new["key"]), len(held) - 1)
-    older: BoolArray = (held["key"][at] == new["key"]) & (new["seq"] <= held["seq"][at])
+    held_keys, keys = np.ascontiguousarray(held["key"]), np.ascontiguousarray(new["key"])
+    at = np.minimum(np.searchsorted(held_keys, keys), len(held) - 1)
+    older: BoolArray = (held_keys[at] == keys) & (new["seq"] <= held["seq"][at])
     return older
 
 

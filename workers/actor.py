@@ -12,6 +12,7 @@ rest goes on. An entry that keeps killing the process is buried by its delivery 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import signal
@@ -65,6 +66,10 @@ class Handler(Protocol):
     def maintain(self) -> None:
         """Periodic duties, after each look at the streams."""
 
+    def rest(self) -> float | None:
+        """What follows a round of deliveries; the seconds after which it wants to be called
+        again though nothing comes, None for whenever."""
+
     def close(self) -> None:
         """The last act, after the last batch."""
 
@@ -109,6 +114,8 @@ class Actor:
         self._known: set[str] = set()
         self._refreshed = _LONG_AGO
         self._reclaimed = monotonic()
+        self._rest_in: float | None = None
+        self._reported = (monotonic(), 0)
         self.handled = 0
         self.failures = 0
         self.buried = 0
@@ -158,7 +165,7 @@ class Actor:
                 self._consumer,
                 streams,
                 count=self._policy.batch,
-                block_ms=self._policy.block_ms,
+                block_ms=self._patience(),
             )
         except ServiceError as error:
             if "NOGROUP" not in str(error):
@@ -168,7 +175,24 @@ class Actor:
         for stream, entries in deliveries:
             self._process(stream, entries)
             count += len(entries)
+        self._rest()
         return count
+
+    def _patience(self) -> int:
+        """How long a read waits for entries [ms]; 0 would be for ever."""
+        if self._rest_in is None:
+            return self._policy.block_ms
+        return max(1, min(self._policy.block_ms, math.ceil(1000 * self._rest_in)))
+
+    def _rest(self) -> None:
+        try:
+            self._rest_in = self._handler.rest()
+        except ServiceError:
+            raise
+        except Exception:  # what follows a batch must not stop the next one
+            self._rest_in = None
+            self.failures += 1
+            log.exception("%s %s: after a batch", self._handler.group, self._consumer)
 
     def _refresh(self) -> list[str]:
         now = self._monotonic()
@@ -307,6 +331,9 @@ class Actor:
 
     def _report(self) -> None:
         key = keys.actor(self._handler.group, self._consumer)
+        (before, handled), now = self._reported, self._monotonic()
+        self._reported = (now, self.handled)
+        rate = (self.handled - handled) / (now - before) if now > before else 0.0
         with bus_errors(), self._streams.client.pipeline(transaction=True) as pipe:
             pipe.hset(
                 key,
@@ -314,6 +341,7 @@ class Actor:
                     "pid": os.getpid(),
                     "at": time.time(),
                     "handled": self.handled,
+                    "rate": round(rate, 3),
                     "failures": self.failures,
                     "buried": self.buried,
                     "streams": len(self._known),

@@ -25,6 +25,8 @@ COMMANDS = {
     "levels": "levels:levels",
     "profile": "levels:profile",
     "compute": "compute:compute",
+    "tail": "tail:tail",
+    "dead": "dead:dead",
     "replay": "up:replay",
     "record": "record:record",
     "bench": "bench:bench",

@@ -5,9 +5,11 @@ Owns building them from the settings in force; must not hold a command.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,10 @@ def __getattr__(name: str) -> Any:
     made = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     globals()[name] = made
     return made
+
+
+STARTED = "GEX_STARTED"
+"""Environment variable that tells one start of an instance from another."""
 
 
 def software() -> str:
@@ -84,6 +90,11 @@ class Context:
                 f"{error}; is the platform running? Start it with `gex up`"
             ) from error
         return client
+
+    def note_start(self, program: str) -> None:
+        """Count a start of one of the instance's programs, if Redis answers."""
+        with suppress(ServiceError):
+            Cache(self.redis()).note_start(program, instance=os.environ.get(STARTED, ""))
 
     def cache(self) -> Cache:
         """The cache of a server that answers."""

@@ -1,27 +1,40 @@
 """The Greeks worker: quote batches in, implied volatilities and Greeks out, state kept.
 
-Owns the shards it holds leases on; must not compute levels nor talk to the database.
+Owns the shards it holds leases on, and the provisional levels of a symbol whose first shard is
+among them; must not publish a level of record nor talk to the database.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from common.bus import keys, scripts
-from common.bus.cache import Cache
+from common.bus.cache import Cache, ChainView
 from common.bus.client import Client, bus_errors
 from common.bus.codec import Batch, ResultHeader, StateBlob
 from common.bus.leases import Leases
 from common.bus.streams import Entry, Streams, id_order
-from common.errors import MalformedEntryError
+from common.errors import FencedError, MalformedEntryError
+from common.live import LiveLevels, LivePace
+from common.models import Session
 from common.settings import QuantParameters
 from common.state import Advance, advance
 from workers.actor import Outcome
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """How provisional levels are made, how often, and how long they stay."""
+
+    levels: LiveLevels
+    pace: LivePace
+    ttl_ms: int
 
 
 class GreeksHandler:
@@ -30,7 +43,10 @@ class GreeksHandler:
     group = keys.GREEKS_GROUP
     exclusive = True
 
-    def __init__(self, client: Client, leases: Leases, parameters: QuantParameters) -> None:
+    def __init__(
+        self, client: Client, leases: Leases, parameters: QuantParameters, live: Live | None = None
+    ) -> None:
+        """:param live: how to publish provisional levels; None: not at all."""
         self._streams = Streams(client)
         self._cache = Cache(client)
         self._leases = leases
@@ -38,6 +54,9 @@ class GreeksHandler:
         self._commit = client.register_script(scripts.COMMIT)
         self._states: dict[str, tuple[int, StateBlob]] = {}
         self._results_ready: set[str] = set()
+        self._live = live
+        self._sessions: dict[str, tuple[Session | None, list[str]]] = {}
+        self._moved: set[str] = set()
 
     def streams(self) -> list[str]:
         """The quotes streams this worker holds, after balancing with its peers."""
@@ -69,10 +88,63 @@ class GreeksHandler:
         self._states.pop(stream, None)  # unknown, should the answer to the commit be lost
         self._write(stream, step, ids, counts)
         self._states[stream] = (self._leases.held[stream], step.state)
+        self._moved.add(keys.stream_symbol(stream))
         return Outcome(acknowledged=True)
 
     def maintain(self) -> None:
-        """Nothing beside the leases, which are renewed when the streams are looked up."""
+        """Look at the sessions anew; leases are renewed when the streams are looked up."""
+        self._sessions.clear()
+
+    def rest(self) -> float | None:
+        """Publish the provisional levels of what has moved, as far as their pace allows."""
+        live = self._live
+        wait = live.pace.wait() if live and self._moved else None
+        if live is None or wait is None:
+            self._moved.clear()
+            return None
+        if wait > 0.0:
+            return wait
+        began = live.pace.monotonic()
+        for symbol in sorted(self._moved):
+            self._publish_live(live, symbol)
+        self._moved.clear()
+        live.pace.ran(began)
+        return None
+
+    def _publish_live(self, live: Live, symbol: str) -> None:
+        """The level of this moment, if this worker holds the symbol's first shard."""
+        if symbol not in self._sessions:
+            found = self._cache.session(symbol), self._cache.shards(symbol)
+            self._sessions[symbol] = found
+        session, shards = self._sessions[symbol]
+        if session is None or not shards:
+            return
+        epoch = self._leases.held.get(keys.quotes(symbol, shards[0]))
+        if epoch is None:
+            return
+        level = live.levels.document(session, self._chain(symbol, shards))
+        if level is None:
+            return
+        try:
+            self._cache.publish_live(
+                symbol, level, shard=shards[0], lease_epoch=epoch, ttl_ms=live.ttl_ms
+            )
+        except FencedError as error:
+            log.info("%s: no live level: %s", symbol, error)
+
+    def _chain(self, symbol: str, shards: list[str]) -> ChainView:
+        """States of all shards: those of this worker from memory, its peers' from Redis."""
+        states, elsewhere = {}, []
+        for shard in shards:
+            stream = keys.quotes(symbol, shard)
+            held = self._states.get(stream)
+            if held and held[0] == self._leases.held.get(stream):
+                states[shard] = held[1]
+            else:
+                elsewhere.append(shard)
+        if elsewhere:
+            states.update(self._cache.chain(symbol, elsewhere).states)
+        return ChainView(states, {shard: state.last_id for shard, state in states.items()})
 
     def close(self) -> None:
         """Give every shard back, so that a peer goes on at once."""

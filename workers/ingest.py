@@ -297,10 +297,11 @@ class Ingestor:
 
     async def _count(self, run: _Run) -> None:
         """Add what is new at the source to the symbol's counters."""
-        news = {f"feed_{name}": n - run.counted.get(name, 0) for name, n in run.counters.items()}
+        counts = {**run.counters, "held_counts": run.batcher.held_counts}
+        news = {f"feed_{name}": n - run.counted.get(name, 0) for name, n in counts.items()}
         news = {name: n for name, n in news.items() if n}
         if news:
-            run.counted = dict(run.counters)
+            run.counted = counts
             await self._patiently(lambda: self._cache.add_counts(self._symbol, news))
 
     async def _patiently(self, action: Callable[[], T]) -> T:

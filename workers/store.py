@@ -79,6 +79,9 @@ class StoreHandler:
                 self._store.describe_session(session)
                 self._described[symbol] = session.key
 
+    def rest(self) -> None:
+        """Nothing: the database has it all."""
+
     def close(self) -> None:
         """Close the connection to the database."""
         self._store.close()

@@ -52,6 +52,7 @@ class Cache:
         self.client = client
         self._next_epoch = client.register_script(scripts.NEXT_EPOCH)
         self._publish = client.register_script(scripts.PUBLISH)
+        self._publish_live = client.register_script(scripts.PUBLISH_LIVE)
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -101,6 +102,41 @@ class Cache:
         """Shards of the present session, sorted."""
         with bus_errors():
             return sorted(text(name) for name in self.client.smembers(keys.shards(symbol)))
+
+    # --- programs ---------------------------------------------------------------------------
+
+    def note_start(self, program: str, *, instance: str) -> None:
+        """Count a start of a program, from one again with every start of the instance."""
+        with bus_errors():
+            said: Any = self.client.hget(keys.STARTS, program)
+            of, _, count = text(said or b"").rpartition(":")
+            number = int(count) + 1 if said and of == instance else 1
+            self.client.hset(keys.STARTS, program, f"{instance}:{number}")
+
+    def starts(self) -> dict[str, int]:
+        """Program → how often it has started since the instance did."""
+        with bus_errors():
+            row: Any = self.client.hgetall(keys.STARTS)
+        return {text(name): int(text(value).rpartition(":")[2]) for name, value in row.items()}
+
+    def actors(self, group: str) -> dict[str, dict[str, str]]:
+        """Consumer → what the actor said of itself within the last minute."""
+        prefix = keys.actor(group, "")
+        found = {}
+        with bus_errors():
+            for key in self.client.scan_iter(f"{prefix}*"):
+                row: Any = self.client.hgetall(key)
+                if row:  # it may have expired in the meantime
+                    found[text(key).removeprefix(prefix)] = {
+                        text(n): text(v) for n, v in row.items()
+                    }
+        return found
+
+    def sign_of_life(self, group: str, consumer: str) -> str | None:
+        """When an actor last said how it is; None after a minute of silence, and before."""
+        with bus_errors():
+            at: Any = self.client.hget(keys.actor(group, consumer), "at")
+        return None if at is None else text(at)
 
     # --- states -----------------------------------------------------------------------------
 
@@ -181,6 +217,24 @@ class Cache:
                 ],
             )
         return bool(written)
+
+    def publish_live(
+        self, symbol: str, level: JsonDict, *, shard: str, lease_epoch: int, ttl_ms: int
+    ) -> None:
+        """Replace the provisional level and tell its subscribers.
+
+        :param shard: whose lease gives the right to. :param ttl_ms: expiry of the key.
+        :raises FencedError: when the lease has moved on.
+        """
+        with bus_errors():
+            self._publish_live(
+                keys=[keys.lease(symbol, shard), keys.live(symbol)],
+                args=[lease_epoch, ttl_ms, orjson.dumps(level)],
+            )
+
+    def live(self, symbol: str) -> JsonDict | None:
+        """The provisional level, or None when nothing fresh is there."""
+        return self._json(keys.live(symbol))
 
     def answer_tick(self, session: Session, *, at: int, final: bool) -> None:
         """Note that an instant has been dealt with although there was nothing to publish."""

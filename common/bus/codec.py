@@ -19,9 +19,16 @@ import numpy as np
 from common.errors import MalformedEntryError
 from common.models import GREEKS, QUOTE, SPOT, Rows
 
-SCHEMA = 1
+SCHEMA = 2
 Fields = Mapping[bytes, bytes]
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
+
+
+_WIRE = np.dtype([(n, "<u4" if n == "seq" else QUOTE[n].str) for n in QUOTE.names or ()])
+"""A quote in an entry, 76 bytes: QUOTE, with its number counted from that of the batch."""
+_WORD = np.dtype("<u4")
+_SEQ = sum(QUOTE[name].itemsize for name in ("key", "flags", "time")) // _WORD.itemsize
+"""Words before the number of a quote, in an entry as in QUOTE."""
 
 
 class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -36,6 +43,8 @@ class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Wall time at which the batch was closed [us]."""
     quotes: int
     spots: int
+    seq: int = 0
+    """What the numbers of the quotes count from."""
     reset: bool = False
     """True when the state starts empty with the first batch of this epoch."""
 
@@ -49,10 +58,20 @@ class Batch:
     spots: Rows
 
     def encode(self) -> dict[str, bytes]:
-        """The fields of the stream entry."""
+        """The fields of the stream entry.
+
+        :raises OverflowError: when the numbers of a batch are 2³² apart; no run has so many.
+        """
+        first = int(self.quotes["seq"].min()) if len(self.quotes) else 0
+        if len(self.quotes) and int(self.quotes["seq"].max()) - first >= 1 << 32:
+            raise OverflowError("the numbers of a batch's quotes are too far apart")
+        rows = np.ascontiguousarray(self.quotes).view(_WORD).reshape(-1, QUOTE.itemsize // 4)
+        wire = np.empty((len(rows), _WIRE.itemsize // 4), _WORD)  # words: fields are slow to copy
+        wire[:, :_SEQ], wire[:, _SEQ + 1 :] = rows[:, :_SEQ], rows[:, _SEQ + 2 :]
+        wire[:, _SEQ] = self.quotes["seq"] - first
         return {
-            "h": msgspec.msgpack.encode(self.header),
-            "q": self.quotes.tobytes(),
+            "h": msgspec.msgpack.encode(msgspec.structs.replace(self.header, seq=first)),
+            "q": wire.tobytes(),
             "s": self.spots.tobytes(),
         }
 
@@ -63,11 +82,15 @@ class Batch:
         :raises MalformedEntryError: when the entry is damaged or of an unknown schema.
         """
         header = _header(fields, BatchHeader)
-        return cls(
-            header,
-            _rows(fields, b"q", QUOTE, header.quotes),
-            _rows(fields, b"s", SPOT, header.spots),
-        )
+        found = _rows(fields, b"q", _WIRE, header.quotes)
+        wire = found.view(_WORD).reshape(-1, _WIRE.itemsize // 4)
+        rows = np.empty((len(wire), QUOTE.itemsize // 4), _WORD)
+        rows[:, :_SEQ], rows[:, _SEQ + 2 :] = wire[:, :_SEQ], wire[:, _SEQ + 1 :]
+        quotes = rows.view(QUOTE).reshape(-1)
+        quotes["seq"] = wire[:, _SEQ]
+        quotes["seq"] += header.seq
+        header = msgspec.structs.replace(header, seq=0)
+        return cls(header, quotes, _rows(fields, b"s", SPOT, header.spots))
 
 
 class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -114,6 +137,7 @@ class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     spot_time: int = 0
     spot_seq: int = -1
     spot: float = float("nan")
+    prior_close: float = float("nan")
     basis: float = float("nan")
     forward_source: str = "none"
     forward_residual: float = float("nan")

@@ -23,11 +23,14 @@ gex:{symbol}:latest          string   tick task           everyone              
 gex:{symbol}:levels          hash     tick task           everyone               three ticks while live
 gex:{symbol}:profile         string   tick task           everyone               three ticks while live
 gex:{symbol}                 pub/sub  tick task           everyone               –
+gex:{symbol}:live            string,  greeks              everyone, tick task    three ticks
+                             pub/sub
 lock:levels:{symbol}         string   tick task           tick task              expires
 actors:{group}               zset     actors              actors, status         silent members leave
 actor:{group}:{consumer}     hash     that actor          status, doctor         a minute of silence
 registry:streams             set      ingest, greeks,     actors                 streams in use
                                       tick task
+registry:starts              hash     every program       status                 one field a program
 registry:symbols             set      ingest              status, doctor         one a symbol
 ===========================  =======  ==================  =====================  =====================
 """
@@ -38,6 +41,7 @@ GREEKS_GROUP = "greeks"
 STORE_GROUP = "store"
 STREAMS = "registry:streams"
 SYMBOLS = "registry:symbols"
+STARTS = "registry:starts"
 QUOTES_PREFIX = "quotes:"
 GREEKS_PREFIX = "greeks:"
 LEVELS_PREFIX = "levels:"
@@ -121,6 +125,11 @@ def levels(symbol: str) -> str:
 def profile(symbol: str) -> str:
     """Per-strike exposures and the re-priced curve as JSON."""
     return f"gex:{symbol}:profile"
+
+
+def live(symbol: str) -> str:
+    """The provisional level as JSON, and the channel that carries each."""
+    return f"gex:{symbol}:live"
 
 
 def channel(symbol: str) -> str:

@@ -137,3 +137,31 @@ end
 redis.call('PUBLISH', ARGV[1], ARGV[6])
 return 1
 """
+
+PUBLISH_LIVE = """
+-- KEYS lease, live   ARGV lease epoch, ttl ms, json
+-- The provisional level of the holder of a lease, or nothing when it has lost it.
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
+  return redis.error_reply('FENCED the lease has moved on')
+end
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+return redis.call('PUBLISH', KEYS[2], ARGV[3])
+"""
+
+RETRY = """
+-- KEYS dead letters, stream, counters   ARGV letter id, group
+-- Append a letter's entry to its stream again and drop the letter; false when it is gone.
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if #found == 0 then return false end
+local letter, entry = found[1][2], {}
+for i = 1, #letter, 2 do
+  if string.sub(letter[i], 1, 2) == 'f:' then
+    entry[#entry + 1] = string.sub(letter[i], 3)
+    entry[#entry + 1] = letter[i + 1]
+  end
+end
+local id = redis.call('XADD', KEYS[2], '*', unpack(entry))
+redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('HINCRBY', KEYS[3], 'dead_' .. ARGV[2] .. '_retried', 1)
+return id
+"""

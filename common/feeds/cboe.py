@@ -5,6 +5,7 @@ Owns the JSON layout and what Cboe's delay makes of time; must not touch a file 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -70,7 +71,22 @@ def parse_chain(document: JsonDict, *, at_us: int | None, symbol: str | None) ->
         _add(rows, row, symbol)
     if options and rows.left_out == len(options):
         raise InputError(f"the chain holds no options on {symbol}")
-    return rows.build(symbol=symbol, as_of=as_of, spot=spot, spot_at=times.price)
+    return rows.build(
+        symbol=symbol,
+        as_of=as_of,
+        spot=spot,
+        spot_at=times.price,
+        prior_close=_prior_close(data),
+    )
+
+
+def _prior_close(data: JsonDict) -> float:
+    """The close before the session of the quotes [$]; NaN where the document does not say.
+
+    ``prev_day_close`` names it until the close only, and this session's own after it.
+    """
+    before = number(data.get("close")) - number(data.get("price_change"))
+    return round(before, 4) if before > 0.0 else math.nan
 
 
 def _add(rows: SnapshotRows, row: object, symbol: str) -> None:

@@ -6,21 +6,25 @@ stream whose first line describes the session; then a line each:
 ``{time} {source} {raw line}``, ``{time} !`` where the first pass over the chain was complete,
 and ``@ {source} {name}`` before the first line of a source. Times are market time [us], the
 stamp that the quotes got. The stream is flushed every second, so a killed recorder loses no
-more than that; a reader takes what is whole.
+more than that; a reader takes what is whole. A session that grows too large or too long goes on
+in another file, its next part.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from common.clock import wall_us
 from common.errors import InputError
 from common.models import Session
 
@@ -30,10 +34,20 @@ VERSION = 1
 FLUSH_SECONDS = 1.0
 
 
-class _Header(msgspec.Struct, frozen=True, kw_only=True):
-    format: str
-    version: int
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a file."""
+
     session: Session
+    part: int = 1
+    """Number of the file within its recording."""
+    begun: int = 0
+    """When the recording began [us, wall time]: the same in all its parts."""
+    format: str = FORMAT
+    version: int = VERSION
+
+    def goes_on_from(self, other: Header) -> bool:
+        """Whether this is the part after another."""
+        return self == msgspec.structs.replace(other, part=other.part + 1)
 
 
 class Frame(NamedTuple):
@@ -50,10 +64,10 @@ class Frame(NamedTuple):
 
 
 class FrameWriter:
-    """Writes one session; implements the tap of a broker's feed."""
+    """Writes one file."""
 
     def __init__(
-        self, path: Path, session: Session, *, monotonic: Callable[[], float] = time.monotonic
+        self, path: Path, header: Header, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """Create the file, readable by its owner.
 
@@ -66,12 +80,13 @@ class FrameWriter:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         self.path = path
         self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=5, filename="")
-        self._monotonic, self._flushed = monotonic, monotonic()
+        self._monotonic = monotonic
+        self._flushed = self.begun = monotonic()
         self._sources: dict[str, int] = {}
         self.count = 0
         """Lines written so far."""
-        header = _Header(format=FORMAT, version=VERSION, session=session)
-        self._file.write(msgspec.json.encode(header) + b"\n")
+        described = {"format": FORMAT, **msgspec.structs.asdict(header)}  # is_frames: format first
+        self._file.write(msgspec.json.encode(described) + b"\n")
         self.flush()
 
     def lines(self, source: str, time: int, lines: list[bytes]) -> None:
@@ -107,25 +122,98 @@ class FrameWriter:
         return self.path.stat().st_size
 
 
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a recording goes on in another file."""
+
+    size: float = math.inf
+    """Bytes on disk."""
+    seconds: float = math.inf
+    """Age of the file."""
+
+    def is_due(self, writer: FrameWriter, now: float) -> bool:
+        """Whether a file that holds lines has had enough at ``now`` [s, monotonic]."""
+        old = now - writer.begun >= self.seconds
+        return writer.count > 0 and (old or writer.size >= self.size)
+
+
 class Recorder:
-    """Opens a file for each session, and never writes over one."""
+    """Opens a recording for each session, and never writes over one."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        rotation: Rotation | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = wall_us,
+    ) -> None:
+        """Nothing is created yet.
+
+        :param rotation: None for one file a session, however large.
+        """
+        self._folder, self._rotation = folder, rotation or Rotation()
+        self._monotonic, self._wall = monotonic, wall
         self.writers: list[FrameWriter] = []
+        """Of every file so far, in the order of their beginnings."""
 
-    def open(self, session: Session) -> FrameWriter:
-        """The writer of a session's frames.
+    def open(self, session: Session) -> RecordedParts:
+        """Begin the recording of a session.
 
-        :raises InputError: when the file cannot be written.
+        :raises InputError: when its file cannot be written.
         """
         name = f"{session.symbol}_{session.trading_date.isoformat()}"
-        path, number = self.folder / f"{name}.frames.gz", 1
-        while path.exists():
+        stem, number = name, 1
+        while any(self._folder.glob(f"{stem}.*frames.gz")):
             number += 1
-            path = self.folder / f"{name}_{number}.frames.gz"
-        self.writers.append(FrameWriter(path, session))
+            stem = f"{name}_{number}"
+        header = Header(session=session, begun=self._wall())
+        return RecordedParts(self._next_file, self._rotation, stem, header, self._monotonic)
+
+    def _next_file(self, stem: str, header: Header) -> FrameWriter:
+        part = "" if header.part == 1 else f".part{header.part:03d}"
+        path = self._folder / f"{stem}{part}.frames.gz"
+        self.writers.append(FrameWriter(path, header, monotonic=self._monotonic))
         return self.writers[-1]
+
+
+class RecordedParts:
+    """One recording, in as many files as it needs; implements the tap of a broker's feed."""
+
+    def __init__(
+        self,
+        begin: Callable[[str, Header], FrameWriter],
+        rotation: Rotation,
+        stem: str,
+        header: Header,
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Begin the first file.
+
+        :param begin: begins a file, given the recording's name and the file's header.
+        """
+        self._begin, self._rotation, self._stem = begin, rotation, stem
+        self._monotonic, self._looked = monotonic, monotonic()
+        self._header, self._writer = header, begin(stem, header)
+
+    def lines(self, source: str, time: int, lines: list[bytes]) -> None:
+        """Lines of one stream, received together at ``time`` [us, market time]."""
+        now = self._monotonic()
+        if now - self._looked >= FLUSH_SECONDS:
+            self._looked = now
+            if self._rotation.is_due(self._writer, now):
+                self._writer.close()
+                self._header = msgspec.structs.replace(self._header, part=self._header.part + 1)
+                self._writer = self._begin(self._stem, self._header)
+        self._writer.lines(source, time, lines)
+
+    def snapshot_end(self, time: int) -> None:
+        """The first pass over the chain was complete."""
+        self._writer.snapshot_end(time)
+
+    def close(self) -> None:
+        """End the recording."""
+        self._writer.close()
 
 
 def is_frames(path: Path) -> bool:
@@ -137,19 +225,19 @@ def is_frames(path: Path) -> bool:
         return False
 
 
-def read_session(path: Path) -> Session:
-    """The session of a recording.
+def read_header(path: Path) -> Header:
+    """What a recording's file is of.
 
     :raises InputError: when the file is missing, damaged or of another version.
     """
     try:
         with gzip.open(path, "rb") as file:
-            header = msgspec.json.decode(file.readline(), type=_Header)
+            header = msgspec.json.decode(file.readline(), type=Header)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise InputError(f"{path}: is no readable recording ({error})") from error
     if header.version != VERSION:
         raise InputError(f"{path}: version {header.version}, this build reads {VERSION}")
-    return header.session
+    return header
 
 
 def read_frames(path: Path) -> Iterator[Frame]:

@@ -7,6 +7,7 @@ and keys, order, duplicates; must not know any format. Bad rows are counted, nev
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -26,7 +27,9 @@ VENDOR_COLUMNS = ("iv", "delta", "gamma")
 _PRICES = ("bid", "ask", "last")
 _COUNTS = ("bid_size", "ask_size", "volume", "open_interest")
 _HIGHEST_STRIKE = 2_147_483.0
-_HIGHEST_COUNT = 2_147_483_647
+HIGHEST_COUNT = 2_147_483_647
+"""Where counts end: they are kept in 32 bits."""
+_LARGEST = sys.float_info.max
 _ABSENT = {"", "nan", "null", "none", "-", "--", "n/a"}
 
 
@@ -39,6 +42,8 @@ class FileSnapshot(ChainSnapshot, frozen=True, kw_only=True):
     """Contracts of adjusted or foreign roots, and earlier rows of a repeated contract."""
     spot_at: int | None = None
     """Time of the underlying's price [us] where it is not that of the quotes."""
+    prior_close: float = math.nan
+    """The last close before the session of the quotes [$]."""
 
 
 @dataclass(slots=True)
@@ -124,7 +129,13 @@ class SnapshotRows:
         return max((time for *_, time, _ in self._named), default=0) or None
 
     def build(
-        self, *, symbol: str, as_of: int, spot: float, spot_at: int | None = None
+        self,
+        *,
+        symbol: str,
+        as_of: int,
+        spot: float,
+        spot_at: int | None = None,
+        prior_close: float = math.nan,
     ) -> FileSnapshot:
         """The snapshot, rows sorted by expiry and key; of a repeated contract the last row."""
         named = list(zip(*self._named, strict=True)) or [()] * 5
@@ -150,6 +161,7 @@ class SnapshotRows:
             symbol=symbol,
             as_of=as_of,
             spot=spot,
+            prior_close=prior_close,
             expiries=expiries,
             expiry_index=index[order],
             quotes=rows[order],
@@ -181,7 +193,7 @@ def number(value: Any) -> float:
 def price(value: Any) -> float:
     """A float; NaN for nothing, :data:`BAD_PRICE` for something that is no finite number."""
     if type(value) is float or type(value) is int:
-        return float(value) if math.isfinite(value) else BAD_PRICE
+        return float(value) if abs(value) <= _LARGEST else BAD_PRICE
     if value is None:
         return math.nan
     try:
@@ -194,7 +206,7 @@ def price(value: Any) -> float:
 def count(value: Any) -> int:
     """A number of contracts; -1 for anything that is none."""
     parsed = number(value)
-    return min(int(parsed), _HIGHEST_COUNT) if parsed >= 0.0 else -1
+    return min(int(parsed), HIGHEST_COUNT) if parsed >= 0.0 else -1
 
 
 def prices(values: Sequence[object]) -> FloatArray:
@@ -219,7 +231,7 @@ def counts(values: Sequence[object]) -> npt.NDArray[np.int64]:
     column = numbers_of(values)
     with np.errstate(invalid="ignore"):
         known = column >= 0.0
-    return np.where(known, np.minimum(np.nan_to_num(column), _HIGHEST_COUNT), -1).astype(np.int64)
+    return np.where(known, np.minimum(np.nan_to_num(column), HIGHEST_COUNT), -1).astype(np.int64)
 
 
 def right_of(text: str) -> Right | None:

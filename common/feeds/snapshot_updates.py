@@ -23,7 +23,7 @@ def snapshot_updates(
     step = 0 if seq < 0 else 1
     updates: list[Update] = []
     if snapshot.spot > 0.0:
-        updates.append(SpotUpdate(snapshot.as_of, snapshot.spot, seq))
+        updates.append(SpotUpdate(snapshot.as_of, snapshot.spot, seq, snapshot.prior_close))
     listed: dict[Contract, None] = {}
     quotes = snapshot.quotes
     columns = zip(*(quotes[name].tolist() for name in _NUMBERS), strict=True)

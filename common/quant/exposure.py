@@ -31,6 +31,8 @@ SIGNS: dict[str, tuple[float, float]] = {
     "short_all": (-1.0, -1.0),  # dealers short everything
 }
 """Sign of the dealers' (call, put) position by convention; the only such table."""
+FLOW = "flow"
+"""The convention whose sign is that of the day's classified trades, contract by contract."""
 STRADDLE_SIGMAS = 1.2533141373155001
 """Standard deviations per straddle: sqrt(pi/2) = 1/0.798."""
 FLIP_SHARE = 1e-3
@@ -71,6 +73,20 @@ def dealer_signs(*, convention: str, puts: npt.ArrayLike) -> FloatArray:
     """
     call, put = SIGNS[convention]
     return np.where(np.asarray(puts, dtype=np.bool_), put, call)
+
+
+def flow_signs(*, bought: npt.ArrayLike, sold: npt.ArrayLike) -> FloatArray:
+    """The dealers' sign per contract from the day's trades, whose other side they take.
+
+    (sold - bought)/(sold + bought): -1 where customers only bought, +1 where they only sold,
+    NaN without a classified trade.
+
+    :param bought: contracts in trades that buyers began. :param sold: that sellers began.
+    """
+    buys, sells = np.asarray(bought, dtype=np.float64), np.asarray(sold, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        signs: FloatArray = (sells - buys) / (sells + buys)
+    return signs
 
 
 def gamma_exposure(

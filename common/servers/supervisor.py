@@ -91,6 +91,20 @@ class Supervisor:
             Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"]) for r in rows
         ]
 
+    def restart(self, program: str) -> None:
+        """Stop a program, by force if it does not listen, and start it again.
+
+        :raises ServiceError: when supervisord is not there or refuses.
+        """
+        try:
+            calls = self._proxy().supervisor
+            for row in calls.getAllProcessInfo():
+                if row["name"] == program:
+                    calls.stopProcess(f"{row['group']}:{program}")
+                    calls.startProcess(f"{row['group']}:{program}")
+        except (OSError, xmlrpc.client.Error) as error:
+            raise ServiceError(f"{program} cannot be restarted: {error}") from error
+
     @property
     def alive(self) -> bool:
         """Whether the supervisord started here still runs."""

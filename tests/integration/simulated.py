@@ -57,6 +57,22 @@ class Simulator:
         found: Json = self.client.get(f"/_simulator/truth/{symbol}").json()
         return found
 
+    def let(self, fault: str, **arguments: Any) -> Json:
+        """Let a fault happen; its record."""
+        reply = self.client.post(f"/_simulator/{fault}", params=arguments)
+        assert reply.status_code == 200, reply.text
+        found: Json = reply.json()
+        return found
+
+    def over(self, number: int, *, seconds: float = 60) -> Json:
+        """The record of a fault, once it is over."""
+
+        def ask() -> Json | None:
+            found = next(each for each in self.state()["faults"] if each["number"] == number)
+            return found if found["ended_at"] else None
+
+        return wait_until(ask, seconds=seconds, what=f"the end of fault {number}")
+
     def wait_for(self, ready: Callable[[Json], bool], *, seconds: float, what: str) -> Json:
         """Its state, once it is so."""
 
@@ -165,3 +181,16 @@ def simulator(*options: str, state: Path | None = None) -> Iterator[Simulator]:
         process.wait(30)
         if state is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def login(served: Simulator) -> dict[str, str]:
+    """The settings that make a simulator the broker: nothing but addresses and a key."""
+    url = str(served.client.base_url).rstrip("/")
+    return {
+        "feed": "tradestation",
+        "tradestation_api_url": f"{url}/v3",
+        "tradestation_signin_url": url,
+        "tradestation_client_id": "simulator",
+        "tradestation_client_secret": "simulator",
+        "tradestation_refresh_token": "simulator",
+    }

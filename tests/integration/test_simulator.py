@@ -52,6 +52,32 @@ def test_subscribers_get_what_latest_holds(running: Platform) -> None:
     assert published["schema"] == 1
 
 
+def test_live_levels_run_ahead_of_the_record_and_agree_with_it(running: Platform) -> None:
+    client = running.redis()
+    subscriber = client.pubsub(ignore_subscribe_messages=True)
+    subscriber.subscribe("gex:SPY:live")
+    seen = set()
+
+    def several_within_a_second() -> bool:
+        message = subscriber.get_message(timeout=1)
+        if message:
+            level = json.loads(message["data"])
+            assert level["provisional"] is True
+            assert level["state"] == "live"
+            seen.add(level["as_of"])
+        seconds = {as_of[:19] for as_of in seen}
+        return len(seen) >= 2 * len(seconds) > 0
+
+    wait_until(several_within_a_second, seconds=30, what="live levels between two ticks")
+    assert client.pttl("gex:SPY:live") <= 3000
+    wait_until(
+        lambda: int(client.hget("counters:SPY", "live_agreed") or 0) >= 3,
+        seconds=30,
+        what="records that agree with live levels",
+    )
+    assert client.hget("counters:SPY", "live_differed") is None
+
+
 def test_doctor_finds_nothing_wrong(running: Platform) -> None:
     def healthy() -> bool:
         result = gex(running.state, "doctor", "--json")

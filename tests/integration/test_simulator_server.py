@@ -75,7 +75,7 @@ def test_market_data_needs_a_token_that_lives(running: Simulator) -> None:
         assert refused.headers["Content-Type"] == "application/json"
         assert refused.json()["Error"] == "Unauthorized"
         assert refused.json()["Message"]
-    assert running.client.post("/_simulator/expire").json()["expired"] >= 1
+    assert running.client.post("/_simulator/expire").json()["affected"] >= 1
     assert running.get("quotes/SPY").status_code == 401
     with running.stream("quotes/SPY") as stream:
         assert stream.response.status_code == 401
@@ -316,7 +316,7 @@ def test_a_cut_ends_a_stream_in_the_middle_of_a_line(running: Simulator) -> None
     with running.stream(f"{CHAINS}/SPY") as chain, running.stream("quotes/SPY") as quotes:
         chain.take(20)
         quotes.take(1)
-        assert running.client.post("/_simulator/cut?path=chains").json() == {"cut": 1}
+        assert running.client.post("/_simulator/cut?path=chains").json()["affected"] == 1
         with pytest.raises(httpx.RemoteProtocolError):
             list(chain.objects())
         assert chain.rest.startswith(b'{"Heartbeat"')
@@ -330,7 +330,7 @@ def test_a_cut_ends_a_stream_in_the_middle_of_a_line(running: Simulator) -> None
         )
         received = raw.recv(65536)
         running.wait_for(lambda s: len(s["streams_open"]) == 1, seconds=10, what="the stream")
-        assert running.client.post("/_simulator/cut").json() == {"cut": 1}
+        assert running.client.post("/_simulator/cut").json()["affected"] == 1
         while part := raw.recv(65536):
             received += part
     assert not received.endswith(b"\n")

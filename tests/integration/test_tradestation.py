@@ -9,25 +9,12 @@ from typing import Any
 
 import pytest
 from harness import Platform, gex, platform, wait_until
-from simulated import Simulator, simulator
+from simulated import Simulator, login, simulator
 
 from common.bus.codec import StateBlob
 from common.models import Rows, key_puts, key_strikes
 
 COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
-
-
-def login(served: Simulator) -> dict[str, str]:
-    """The settings that make a simulator the broker: nothing but addresses and a key."""
-    url = str(served.client.base_url).rstrip("/")
-    return {
-        "feed": "tradestation",
-        "tradestation_api_url": f"{url}/v3",
-        "tradestation_signin_url": url,
-        "tradestation_client_id": "simulator",
-        "tradestation_client_secret": "simulator",
-        "tradestation_refresh_token": "simulator",
-    }
 
 
 def held(running: Platform, symbol: str = "SPY") -> dict[tuple[str, float, str], list[Any]]:

@@ -24,7 +24,7 @@ from common.clock import SECOND, session_hours
 from common.models import QUOTE, SPOT, Expiry, Rows, Session, contract_keys
 from common.settings import QuantParameters
 from workers.actor import Actor, Outcome, Policy
-from workers.greeks import GreeksHandler
+from workers.greeks import GreeksHandler, Live
 
 DAY = date(2026, 8, 19)
 OPEN, CLOSE = session_hours(DAY)
@@ -98,7 +98,8 @@ def _normal(x: float) -> float:
 
 def make_spots(*prices: float, seq: int = 1000, time: int = NOON) -> Rows:
     """Prices of the underlying, numbered from ``seq`` on."""
-    return np.array([(time, seq + i, price) for i, price in enumerate(prices)], dtype=SPOT)
+    rows = [(time, seq + i, price, float("nan")) for i, price in enumerate(prices)]
+    return np.array(rows, dtype=SPOT)
 
 
 def make_batch(
@@ -188,6 +189,9 @@ class Recorder:
     """Payload → what each attempt at it raises; None, or the end, is success."""
     before: Callable[[], None] = lambda: None
     maintained: int = 0
+    rests: list[Exception | float | None] = field(default_factory=list)
+    """What each round is followed by; nothing where there is no more."""
+    rested: int = 0
     closed: bool = False
 
     def streams(self) -> list[str]:
@@ -211,6 +215,14 @@ class Recorder:
         """Count the periodic duties."""
         self.maintained += 1
 
+    def rest(self) -> float | None:
+        """Count the rounds."""
+        self.rested += 1
+        then = self.rests.pop(0) if self.rests else None
+        if isinstance(then, Exception):
+            raise then
+        return then
+
     def close(self) -> None:
         """Remember the last act."""
         self.closed = True
@@ -223,10 +235,17 @@ LONG, LAPSED = 600_000, -1000
 class Worker:
     """A Greeks worker of which single steps can be taken."""
 
-    def __init__(self, client: FakeRedis, name: str = "greeks-0", *, lease: int = LONG) -> None:
+    def __init__(
+        self,
+        client: FakeRedis,
+        name: str = "greeks-0",
+        *,
+        lease: int = LONG,
+        live: Live | None = None,
+    ) -> None:
         self.name, self.streams = name, Streams(client)
         self.leases = Leases(client, name=name, token=f"{name}-1", milliseconds=lease)
-        self.handler = GreeksHandler(client, self.leases, PARAMETERS)
+        self.handler = GreeksHandler(client, self.leases, PARAMETERS, live)
         policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
         self.actor = Actor(self.streams, self.handler, name, policy, monotonic=Clock())
 

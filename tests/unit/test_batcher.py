@@ -154,6 +154,13 @@ def test_open_interest_is_set_once_within_a_session() -> None:
     assert [interest for _, interest in rows] == [-1, 0, 0, 500, 500, 500]
 
 
+def test_what_was_held_is_counted() -> None:
+    given = batcher()
+    for volume, interest in [(10, 5), (0, 5), (10, 0), (-1, -1), (11, 5)]:
+        given.add([quote(volume=volume, open_interest=interest)])
+    assert given.held_counts == 2  # what is not said has not fallen
+
+
 def test_latches_belong_to_one_contract() -> None:
     rows = volumes_and_interests(
         quote(640.0, "C", volume=10, open_interest=5),
@@ -173,7 +180,44 @@ def test_a_restart_goes_on_from_what_the_session_had_latched() -> None:
     assert batch.quotes["open_interest"].tolist() == [500]
 
 
+def sides(*updates: QuoteUpdate) -> list[tuple[int, int]]:
+    """(bought, sold) of each row."""
+    (batch,) = flushed(batcher(), *updates).values()
+    return list(zip(batch.quotes["bought"].tolist(), batch.quotes["sold"].tolist(), strict=True))
+
+
+def test_volume_that_comes_goes_to_the_side_of_its_last_trade() -> None:
+    market = {"bid": 1.0, "ask": 1.2}
+    assert sides(
+        quote(volume=100, last=1.2, **market),  # traded before anybody watched
+        quote(volume=103, last=1.2, **market),
+        quote(volume=103, last=1.2, **market),  # no trade
+        quote(volume=110, last=1.0, bid=0.8, ask=1.0),  # judged by the quote before it
+        quote(volume=0, last=1.0, **market),  # what comes out of order is no trade
+        quote(volume=111, last=0.9, **market),
+        quote(volume=115, **market),  # a trade whose price is not known has no side
+    ) == [(0, 0), (3, 0), (3, 0), (3, 7), (3, 7), (3, 8), (3, 8)]
+
+
+def test_trades_between_two_runs_have_no_side() -> None:
+    before, after = batcher(), batcher()
+    market = {"bid": 1.0, "ask": 1.2}
+    shown = quote(volume=10, last=1.2, **market), quote(volume=14, last=1.2, **market)
+    (held,) = flushed(before, *shown).values()
+    after.restore(SHARD, held.quotes[-1:])
+    later = quote(volume=50, last=1.2, **market), quote(volume=51, last=1.0, **market)
+    (batch,) = flushed(after, *later).values()
+    assert batch.quotes["bought"].tolist() == [4, 4]
+    assert batch.quotes["sold"].tolist() == [0, 1]
+
+
 # --- prices of the underlying ----------------------------------------------------------------
+
+
+def test_the_prior_close_is_kept_until_another_is_said() -> None:
+    prices = SpotUpdate(NOON, 640.0, prior_close=638.5), SpotUpdate(NOON, 641.0)
+    batch = flushed(batcher(), quote(), *prices)[SHARD]
+    assert batch.spots["prior_close"].tolist() == [638.5, 638.5]
 
 
 def test_a_price_goes_to_every_shard() -> None:

@@ -30,7 +30,7 @@ CONTRACT = set(
 )
 LEVELS |= set(
     "net_gex_week net_gex_by_sign local_gex largest_strikes skew_25_delta charm_into_close"
-    " dealer_delta_by_move dealer_delta_by_minutes".split()
+    " dealer_delta_by_move dealer_delta_by_minutes prior_close walls_at".split()
 )
 
 
@@ -58,8 +58,8 @@ def test_the_public_names():
     expiration = "expiration dte forward forward_source net_gex atm_iv contracts"
     assert set(document["expirations"][0]) >= set(expiration.split())
     quality = (
-        "contracts with_iv coverage_oi coverage_gamma oldest_quote_at oi_date rejected"
-        " parity_pairs parity_outliers"
+        "contracts with_iv coverage_oi coverage_gamma coverage_flow oldest_quote_at oi_date"
+        " rejected parity_pairs parity_outliers"
     )
     assert set(document["quality"]) == set(quality.split())
     assert document["as_of"] == "2026-08-19T17:00:00.000Z"
@@ -191,6 +191,7 @@ def test_no_usable_quotes_give_null_not_zero():
         nested = ("net_gex_by_sign", "dealer_delta_by_move", "dealer_delta_by_minutes")
         assert all(v is None for name in nested for v in document.pop(name).values())
         assert document.pop("largest_strikes") == []
+        assert document.pop("walls_at") == "spot"
         present = {name for name, value in document.items() if value is not None}
         assert present <= {"zero_gamma_all", "max_pain", "regime", "put_call_oi", "put_call_volume"}
         assert document["regime"] == "unknown"
@@ -268,7 +269,7 @@ def test_oi_date_is_the_sessions():
 def test_the_profile_carries_the_curve_and_the_levels():
     levels = levels_of()
     profile = levels.profile_json()
-    assert len(profile["curve"]["spots"]) == len(profile["curve"]["net_gex"]) >= 201
+    assert len(profile["curve"]["spots"]) == len(profile["curve"]["net_gex"]) >= 301
     assert profile["zero_gamma"] == levels.to_json()["levels"]["zero_gamma"]
     assert profile["strikes"] == levels.to_json()["strikes"]
     at_spot = np.interp(SPOT, levels.flip.curve.spots, levels.flip.curve.net_gex)

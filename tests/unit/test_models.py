@@ -97,7 +97,7 @@ def test_what_is_no_shard_label_is_refused(label: str) -> None:
 
 
 def test_layouts_keep_their_size_and_hold_no_gaps() -> None:
-    for layout, size in ((QUOTE, 72), (SPOT, 24), (GREEKS, 48)):
+    for layout, size in ((QUOTE, 80), (SPOT, 32), (GREEKS, 48)):
         assert layout.itemsize == size
         assert layout.fields is not None
         assert sum(field[0].itemsize for field in layout.fields.values()) == size

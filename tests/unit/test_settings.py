@@ -16,6 +16,7 @@ from common.settings import (
     default_state_dir,
     describe,
     environment_for,
+    feeds_text,
     load_settings,
     parse_speed,
 )
@@ -190,7 +191,7 @@ def test_a_bad_value_is_one_line_that_names_the_variable(
 
 def test_several_bad_values_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEX_REDIS_PORT", "0")
-    monkeypatch.setenv("GEX_SIGN", "flow")
+    monkeypatch.setenv("GEX_SIGN", "dealers")
     with pytest.raises(UsageError) as caught:
         load_settings()
     assert [part.split(":")[0] for part in str(caught.value).split("; ")] == [
@@ -278,3 +279,39 @@ def test_a_bad_quantity_is_refused_with_its_name(
 def test_a_symbol_named_twice_is_followed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEX_SYMBOLS", "SPY,QQQ,spy")
     assert load_settings().symbols == ("SPY", "QQQ")
+
+
+def test_symbols_may_have_feeds_of_their_own(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_SYMBOLS", "SPY,QQQ,IWM")
+    monkeypatch.setenv("GEX_FEEDS", "qqq = cboe, IWM=tradestation,")
+    settings = load_settings()
+    assert [settings.feed_of(symbol) for symbol in settings.symbols] == [
+        "simulator",
+        "cboe",
+        "tradestation",
+    ]
+    assert settings.feeds_in_use == {
+        "simulator": ("SPY",),
+        "cboe": ("QQQ",),
+        "tradestation": ("IWM",),
+    }
+    assert ("GEX_FEEDS", "QQQ=cboe,IWM=tradestation", "environment") in describe(settings)
+    assert load_settings(feeds=feeds_text(settings.feeds)) == settings
+    assert load_settings(feeds={}).feeds_in_use == {"simulator": ("SPY", "QQQ", "IWM")}
+
+
+@pytest.mark.parametrize(
+    ("feeds", "said"),
+    [
+        ("SPY", "'SPY' is no SYMBOL=FEED"),
+        ("=cboe", "is no SYMBOL=FEED"),
+        ("SPY=", "is no SYMBOL=FEED"),
+        ("SPY=nasdaq", "Input should be 'simulator', 'tradestation' or 'cboe'"),
+        ("SPY=recording", "Input should be"),
+        ("SPY=cboe,spy=simulator", "SPY has two feeds"),
+        ("QQQ=cboe", r"QQQ is none of the symbols followed \(SPY\)"),
+    ],
+)
+def test_a_bad_feed_of_a_symbol_is_one_clear_line(clean: Path, feeds: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"^GEX_FEEDS: .*{said}[^\n]*$"):
+        load_settings(feeds=feeds)

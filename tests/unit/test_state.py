@@ -98,6 +98,23 @@ def test_late_quotes_are_counted_one_by_one() -> None:
     assert (result.quotes, result.late) == (4, 2)
 
 
+def test_quotes_before_the_first_price_get_that_price_however_they_are_cut() -> None:
+    before, after = make_quotes(seq=10), one(9.0, seq=2000)
+    before["spot"] = np.nan
+    spots = np.concatenate([make_spots(640.5, seq=1000), make_spots(650.0, seq=1001)])
+    held = step(StateBlob(), make_batch(quotes=before)).state
+    assert (held.greek_rows()["status"] != Status.OK).all()
+    together = step(StateBlob(), make_batch(quotes=before, spots=spots)).state
+    apart = step(step(held, make_batch(2, spots=spots[:1])).state, make_batch(3, spots=spots[1:]))
+    assert together.quotes == apart.state.quotes
+    assert set(together.quote_rows()["spot"].tolist()) == {640.5}
+    assert (together.greek_rows()["status"] == Status.OK).sum() > 10
+    assert np.isnan(before["spot"]).all()
+    after["spot"] = np.nan
+    waiting = step(together, make_batch(4, quotes=after)).state.quote_rows()
+    assert np.isnan(waiting["spot"]).sum() == 1  # older prices are no price of its run
+
+
 # --- any order, any cuts, any repetition -----------------------------------------------------
 
 quote_lists = st.lists(

@@ -1,6 +1,7 @@
-"""Figures of the feeds: reading a recorded day.
+"""Figures of the feeds: reading a recorded day, and TradeStation's wire.
 
-Owns measuring it; the reference reads the same bytes with the csv module and nothing else.
+Owns measuring the first; the reference reads the same bytes with the csv module and nothing
+else. The wire's figures stand in :mod:`workers.benches.wire`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from common.clock import new_york_time, session_hours, to_datetime
 from common.feeds.playback import RecordingFeed
 from common.market_model import MarketModel
 from common.models import key_puts, key_strikes
+from workers.benches import wire
 from workers.benches.figure import Figure, interleaved, ratio
 from workers.benches.sample import DAY
 
@@ -29,6 +31,11 @@ _COLUMNS = (
 
 def run() -> list[Figure]:
     """The figures of `gex bench feed`."""
+    return [_read_recording(), *wire.run()]
+
+
+def _read_recording() -> Figure:
+    """A recorded day as updates."""
     handle, name = tempfile.mkstemp(prefix="spy_0dte_", suffix=".csv.gz")
     os.close(handle)
     path = Path(name)
@@ -45,16 +52,14 @@ def run() -> list[Figure]:
         times = interleaved({"ours": ours, "bare": bare}, rounds=5)
     finally:
         path.unlink()
-    return [
-        ratio(
-            "read_recording",
-            own=rows / times["ours"],
-            name="csv.reader on the same bytes",
-            reference=rows / times["bare"],
-            unit="rows/s",
-            goal=None,
-        )
-    ]
+    return ratio(
+        "read_recording",
+        own=rows / times["ours"],
+        name="csv.reader on the same bytes",
+        reference=rows / times["bare"],
+        unit="rows/s",
+        goal=None,
+    )
 
 
 def _count(feed: RecordingFeed) -> int:

@@ -5,9 +5,11 @@ Owns both; must not measure anything in particular.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,6 +61,20 @@ def ratio(
     return Figure(figure_id, own / reference, "ratio", beside, goal, own=own)
 
 
+@contextlib.contextmanager
+def one_processor() -> Iterator[None]:
+    """Keep to one processor, and so every library's pool of threads to one thread."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def seconds_of(action: Callable[[], object]) -> float:
     """How long one call takes [s]."""
     began = time.perf_counter()
@@ -67,12 +83,17 @@ def seconds_of(action: Callable[[], object]) -> float:
 
 
 def interleaved(
-    actions: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 1
+    actions: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    calls: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of each action; the actions take turns, so that noise hits all alike.
 
     :param calls: a turn's timed calls, the mean of which is the turn's figure; with more than
         one, a call before them is not timed, so that each action finds its own caches warm.
+    :param clock: ``time.process_time`` where what others do on the machine must not count.
     """
     for action in actions.values():
         action()
@@ -81,8 +102,8 @@ def interleaved(
         for name, action in actions.items():
             if calls > 1:
                 action()
-            began = time.perf_counter()
+            began = clock()
             for _ in range(calls):
                 action()
-            times[name].append((time.perf_counter() - began) / calls)
+            times[name].append((clock() - began) / calls)
     return {name: statistics.median(values) for name, values in times.items()}

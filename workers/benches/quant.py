@@ -7,12 +7,10 @@ turns, medians are compared. Volatilities are asked for as F, K, D, T, Greeks as
 
 from __future__ import annotations
 
-import contextlib
-import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -24,7 +22,7 @@ from common.quant.blackscholes import greeks, price
 from common.quant.implied_vol import implied_vol
 from common.quant.zero_gamma import Book, net_gex
 from common.settings import QuantParameters
-from workers.benches.figure import Figure, interleaved, ratio, seconds_of
+from workers.benches.figure import Figure, interleaved, one_processor, ratio, seconds_of
 from workers.benches.peers import Slice, Solve, greek_makers, solvers
 from workers.benches.sample import chain, whole_chain
 from workers.startup import keep_heap
@@ -57,27 +55,13 @@ def run() -> list[Figure]:
     """The figures of `gex bench quant`."""
     from workers.benches import accuracy  # noqa: PLC0415  it needs mpmath
 
-    with _one_processor():
+    with one_processor():
         kernels.load()
         keep_heap()
         figures = [_volatilities(20, 6.0), _volatilities(300, 20.0), _volatilities(5000, 20.0)]
         figures += [_greeks(300), _greeks(5000), _fused(300), _curve(300), _curve(5000)]
         figures += [_tick(), *_stages()]
     return [*figures, _first_call(), *accuracy.run()]
-
-
-@contextlib.contextmanager
-def _one_processor() -> Iterator[None]:
-    """Keep to one processor, and so every library's pool of threads to one thread."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _slice(count: int) -> Slice:

@@ -87,7 +87,7 @@ def batches(quotes: int, size: int) -> list[Batch]:
         part[:] = rows[np.arange(start, start + size) % len(rows)]
         part["seq"] = np.arange(start, start + size)
         part["time"] = at + np.arange(start, start + size)
-        price = np.array([(int(part["time"][0]), start, spot)], SPOT)
+        price = np.array([(int(part["time"][0]), start, spot, np.nan)], SPOT)
         header = BatchHeader(
             session=f"SPY:{DAY}:bench",
             epoch=1,

@@ -15,10 +15,55 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+
 from common.bus.client import bus_errors
 from common.db import migrate
+from common.errors import ServiceError
 from common.settings import load_settings
 from workers.context import Context, wait_for
+
+_COMMAND = str(Path(sys.executable).with_name("gex"))
+
+
+@contextlib.contextmanager
+def own_simulator(*options: str) -> Iterator[tuple[str, str]]:
+    """A simulator on a free port: its address and an access token."""
+    folder = Path(tempfile.mkdtemp(prefix="gexb-"))
+    with (folder / "simulator.log").open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [_COMMAND, "simulator", "--port", "0", *options],
+            env=_environment(folder),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        url = wait_for(lambda: _address(folder / "simulator.log"), seconds=60, what="the simulator")
+        names = ("client_id", "client_secret", "refresh_token")
+        login = {"grant_type": "refresh_token", **dict.fromkeys(names, "simulator")}
+        reply = httpx.post(f"{url}/oauth/token", data=login, trust_env=False)
+        yield url, reply.raise_for_status().json()["access_token"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _address(log: Path) -> str:
+    """Where a simulator says that it listens.
+
+    :raises ServiceError: when it has not said so yet.
+    """
+    for word in log.read_text(encoding="utf-8").split():
+        if word.startswith("http://"):
+            return word
+    raise ServiceError("it does not listen yet")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """No setting of the caller's leaks in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GEX_")}
+    return {**kept, "GEX_STATE_DIR": str(folder)}
 
 
 @contextlib.contextmanager
@@ -29,16 +74,14 @@ def own_servers(*names: str) -> Iterator[Context]:
     context = Context(load_settings(state_dir=folder, redis_port=27379))
     context.instance.make_folders()
     context.instance.decide()
-    command = str(Path(sys.executable).with_name("gex"))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GEX_")}
-    environment = {**kept, "GEX_STATE_DIR": str(folder), "GEX_REDIS_PORT": "27379"}
+    environment = {**_environment(folder), "GEX_REDIS_PORT": "27379"}
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for name in names:
             with (folder / f"{name}.log").open("wb") as log:
                 processes.append(
                     subprocess.Popen(
-                        [command, "serve", name], env=environment, stdout=log, stderr=log
+                        [_COMMAND, "serve", name], env=environment, stdout=log, stderr=log
                     )
                 )
         _wait(context, names)

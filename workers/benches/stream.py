@@ -1,6 +1,6 @@
-"""Figures of the bus: micro-batched appends against redis-benchmark.
+"""Figures of the bus: micro-batched appends against redis-benchmark, and what follows them.
 
-Owns measuring them; the reference is redis-benchmark's XADD of one 10-field entry per quote, one
+Owns measuring appends; the reference is redis-benchmark's XADD of one 10-field entry per quote, one
 client, pipeline 100, against the same server in the same run.
 """
 
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from common.bus import keys
 from common.bus.streams import Producer
+from workers.benches import flow
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import batches
 from workers.benches.servers import own_servers
@@ -35,7 +36,16 @@ def run() -> list[Figure]:
             reference = _redis_benchmark(context)
             if reference:
                 references.append(reference)
-    beside = statistics.median(references) if references else None
+        beside = statistics.median(references) if references else None
+        flows = [
+            flow.memory_in_flight(context),
+            flow.stream_to_state(context, beside),
+            flow.two_workers(context),
+        ]
+    return [*_appends(rates, beside), *flows]
+
+
+def _appends(rates: dict[int, list[float]], beside: float | None) -> list[Figure]:
     return [
         ratio(
             f"append_{size}",

@@ -108,6 +108,7 @@ def levels_of(
         as_of=snapshot.as_of,
         parameters=parameters,
         spot_time=snapshot.as_of,
+        prior_close=snapshot.prior_close,
         source=source,
         unnamed=snapshot.unnamed,
     )
@@ -161,9 +162,16 @@ def _parameters(
 
     :raises UsageError: when a value is out of its range.
     """
+    from common.errors import UsageError  # noqa: PLC0415
     from common.settings import load_settings  # noqa: PLC0415
 
-    return load_settings(rate=rate, dividend_yield=dividend_yield, sign=sign).quant
+    settings = load_settings(rate=rate, dividend_yield=dividend_yield, sign=sign)
+    if settings.sign == "flow":
+        raise UsageError(
+            "a chain file holds no trades to give the 'flow' sign; choose --sign index or "
+            "short_all, or replay a recording"
+        )
+    return settings.quant
 
 
 def _print_json(document: JsonDict) -> None:

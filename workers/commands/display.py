@@ -78,6 +78,7 @@ def panel(latest: JsonDict, tick_seconds: float, now_us: int | None = None) -> T
         (f"{latest['symbol']} ", "bold"),
         (state, STATE_STYLES.get(state, "")),
         f"  {new_york_time(parse_instant(latest['as_of']))} New York",
+        "  provisional" if latest.get("provisional") else "",
     )
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     rows: Sequence[tuple[str, str, str, str]] = (

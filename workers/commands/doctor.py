@@ -210,16 +210,15 @@ def _dead(client: Client) -> Iterator[Finding]:
         "dead letters",
         total == 0,
         detail or "none",
-        f"`redis-cli XREVRANGE {keys.dead('greeks')} + - COUNT 1` shows reason and traceback"
-        if total
-        else "",
+        "`gex dead list` shows them, `gex dead retry` drives them again" if total else "",
     )
 
 
 def _levels(context: Context, cache: Cache, symbol: str) -> Iterator[Finding]:
     session = cache.session(symbol)
     if session is None:
-        yield Finding(f"feed {symbol}", ok=False, detail="no session", advice="see logs/ingest.log")
+        detail = f"{context.settings.feed_of(symbol)}: no session"
+        yield Finding(f"feed {symbol}", ok=False, detail=detail, advice="see logs/ingest.log")
         return
     yield Finding(f"feed {symbol}", ok=True, detail=f"{session.feed}, {session.key}")
     latest = cache.latest(symbol)

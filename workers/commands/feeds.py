@@ -6,9 +6,9 @@ Owns which feed a setting means and what it is made of; must not run one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from common.errors import UsageError
 from common.feeds.base import Feed
-from common.feeds.frames import Recorder
+from common.feeds.frames import Recorder, Rotation
 from common.feeds.tradestation.tokens import TokenFile
 from common.models import Session
 from common.selection import ExpirationRule, StrikeRule
@@ -31,11 +31,39 @@ SIMULATOR_LOGIN = "simulator"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
+def feed_options(feed: str | None) -> dict[str, Any]:
+    """The settings that a ``--feed`` means: one feed for all, or feeds by symbol."""
+    if feed is None:
+        return {}
+    return {"feeds": feed} if "=" in feed else {"feed": feed, "feeds": {}}
+
+
+def by_feed(context: Context) -> Iterator[Context]:
+    """For each feed in use the context of its symbols alone."""
+    for feed, symbols in context.settings.feeds_in_use.items():
+        changes: dict[str, Any] = {"feed": feed, "symbols": symbols, "feeds": {}}
+        yield Context(context.settings.model_copy(update=changes))
+
+
+def make_recorder(context: Context, folder: Path) -> Recorder:
+    """What writes raw frames into a folder, as the settings want its files."""
+    settings = context.settings
+    rotation = Rotation(settings.record_rotate_mb * 1e6, settings.record_rotate_hours * 3600.0)
+    return Recorder(folder, rotation)
+
+
 def make_feeds(context: Context) -> dict[str, Feed]:
     """The configured feed of each symbol.
 
-    :raises UsageError: when it cannot be made from the settings.
+    :raises UsageError: when one cannot be made from the settings.
     """
+    found: dict[str, Feed] = {}
+    for part in by_feed(context):
+        found |= _feeds_of_one_kind(part)
+    return {symbol: found[symbol] for symbol in context.settings.symbols}
+
+
+def _feeds_of_one_kind(context: Context) -> dict[str, Feed]:
     settings = context.settings
     if settings.feed == "recording":
         from common.feeds.playback import RecordingFeed  # noqa: PLC0415  only where it is needed
@@ -46,7 +74,8 @@ def make_feeds(context: Context) -> dict[str, Feed]:
         return {symbol: RecordingFeed(paths, symbol=symbol) for symbol in settings.symbols}
     if settings.feed in ("simulator", "tradestation"):
         folder = settings.record_dir
-        return dict(make_broker_feeds(context, tap=Recorder(folder).open if folder else None))
+        tap = make_recorder(context, folder).open if folder else None
+        return dict(make_broker_feeds(context, tap=tap))
     if settings.feed == "cboe":
         return _cboe_feeds(context)
     raise UsageError(f"feed {settings.feed!r} has nothing to ingest")

@@ -6,6 +6,8 @@ Owns reading the cache for people; must not compute anything.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +30,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def levels(
     symbol: Symbol = "SPY",
     watch: Annotated[bool, typer.Option("--watch", help="Follow until Ctrl-C.")] = False,
+    provisional: Annotated[
+        bool,
+        typer.Option("--live", help="The provisional levels, made right after each batch."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """The latest levels of a symbol, with their age and coverage.
@@ -37,10 +43,13 @@ def levels(
     context = Context.load()
     cache = context.cache()
     tick_seconds = context.settings.tick_seconds
+    read = partial(cache.live if provisional else cache.latest, symbol.upper())
     if watch:
-        _watch(cache, symbol.upper(), tick_seconds, json=json)
+        _watch(read, tick_seconds, json=json)
         return
-    latest = _latest(cache, symbol.upper())
+    latest = read()
+    if latest is None:
+        raise _nothing(cache, symbol.upper())
     if json:
         print_json(_with_age(latest, tick_seconds))
     else:
@@ -60,13 +69,6 @@ def profile(symbol: Symbol = "SPY", json: Json = False) -> None:
     console.print(curve_plot(found, min(console.width, 110)))
 
 
-def _latest(cache: Cache, symbol: str) -> JsonDict:
-    latest = cache.latest(symbol)
-    if latest is None:
-        raise _nothing(cache, symbol)
-    return latest
-
-
 def _nothing(cache: Cache, symbol: str) -> ServiceError:
     known = cache.symbols()
     if symbol not in known:
@@ -83,19 +85,19 @@ def _with_age(latest: JsonDict, tick_seconds: float) -> JsonDict:
     }
 
 
-def _watch(cache: Cache, symbol: str, tick_seconds: float, *, json: bool) -> None:
+def _watch(read: Callable[[], JsonDict | None], tick_seconds: float, *, json: bool) -> None:
     try:
         if json:
             seen = None
             while True:
-                latest = cache.latest(symbol)
+                latest = read()
                 if latest and latest["as_of"] != seen:
                     seen = latest["as_of"]
                     print_json(_with_age(latest, tick_seconds))
                 time.sleep(0.1)
         with Live(console=console, refresh_per_second=4) as live:
             while True:
-                latest = cache.latest(symbol)
+                latest = read()
                 live.update(panel(latest, tick_seconds) if latest else "no fresh level")
                 time.sleep(0.25)
     except KeyboardInterrupt:

@@ -120,7 +120,7 @@ def serve_dashboard() -> None:
     """The page: levels, charts and the day's history in a browser."""
     context = _begin()
     settings, runtime = context.settings, _runtime(context)
-    if settings.feed != "none":
+    if set(settings.feeds_in_use) != {"none"}:
         _wait_for_a_level(context)
     from workers.dashboard.documents import Documents  # noqa: PLC0415  Dash, only where it is needed
     from workers.dashboard.history import History  # noqa: PLC0415
@@ -146,6 +146,7 @@ def worker_ingest() -> None:
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = _begin()
+    context.note_start("ingest")
     settings = context.settings
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
@@ -184,9 +185,11 @@ def worker_greeks(
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
     context = _begin()
     settings = context.settings
+    context.note_start(name)
     with without_collecting():
+        from common.live import LiveLevels, LivePace  # noqa: PLC0415
         from common.quant import kernels  # noqa: PLC0415
-        from workers.greeks import GreeksHandler  # noqa: PLC0415
+        from workers.greeks import GreeksHandler, Live  # noqa: PLC0415
 
         kernels.load(folder=settings.state_dir / "kernels")
     keep_heap()
@@ -197,7 +200,12 @@ def worker_greeks(
         token=f"{os.getpid()}-{secrets.token_hex(6)}",
         milliseconds=round(settings.lease_seconds * 1000),
     )
-    handler = GreeksHandler(client, leases, settings.quant)
+    live = Live(
+        LiveLevels(settings.quant, software()),
+        LivePace(settings.live_share),
+        ttl_ms=round(3000 * settings.tick_seconds),
+    )
+    handler = GreeksHandler(client, leases, settings.quant, live)
     _run(Actor(Streams(client), handler, name, _policy(settings)))
 
 
@@ -211,6 +219,7 @@ def worker_store(
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = _begin()
+    context.note_start(name)
     settings = context.settings
     client = context.redis()
     url = context.instance.database_url()

@@ -20,13 +20,14 @@ from rich.table import Table
 from common.clock import new_york_time, wall_us
 from common.errors import UsageError
 from common.feeds.frames import Recorder
-from workers.commands.feeds import make_broker_feeds
+from workers.commands.feeds import by_feed, feed_options, make_broker_feeds, make_recorder
 from workers.context import Context, console
 
 if TYPE_CHECKING:
     from common.feeds.tradestation.feed import TradeStationFeed
 
 _REFRESH_SECONDS = 0.5
+_BROKERS = ("tradestation", "simulator")
 
 
 def record(
@@ -42,21 +43,24 @@ def record(
         float | None, typer.Option("--for", help="Stop after this many seconds.", min=0.1)
     ] = None,
 ) -> None:
-    """Write what the broker's streams send, raw, to one file a symbol and session.
+    """Write what the broker's streams send, raw, a recording for each symbol and session.
 
     It needs no servers, but streams of its own: beside a platform that uses the same login, set
     GEX_RECORD_DIR for the platform instead, which writes the same files from its own streams.
 
     Example: gex record --for 60; gex replay .gex/recordings/SPY_2026-11-24.frames.gz
     """
-    context = Context.load(symbols=symbols, feed=feed)
-    if context.settings.feed not in ("tradestation", "simulator"):
+    context = Context.load(symbols=symbols, **feed_options(feed))
+    brokers = [part for part in by_feed(context) if part.settings.feed in _BROKERS]
+    if not brokers:
         raise UsageError("only a broker's streams can be recorded: --feed tradestation|simulator")
     context.instance.make_folders()
     folder = out or context.settings.state_dir / "recordings"
-    recorder = Recorder(folder)
-    feeds = make_broker_feeds(context, tap=recorder.open)
-    asyncio.run(_record(list(feeds.values()), recorder, seconds))
+    recorder = make_recorder(context, folder)
+    feeds = [
+        feed for part in brokers for feed in make_broker_feeds(part, tap=recorder.open).values()
+    ]
+    asyncio.run(_record(feeds, recorder, seconds))
     for writer in recorder.writers:
         console.print(f"{writer.path}  {writer.count:,} lines, {writer.size / 1e6:,.2f} MB")
 

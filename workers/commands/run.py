@@ -5,10 +5,13 @@ Owns the life of an instance in the foreground; must not know a command's option
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -21,11 +24,13 @@ from common.db import migrate
 from common.errors import ServiceError, UsageError
 from common.servers.instance import Runtime
 from common.servers.supervisor import Supervisor, end_leftovers
-from common.settings import environment_for
+from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
-from workers.context import Context, console
+from workers.context import STARTED, Context, console
+from workers.watchdog import Watchdog
 
+log = logging.getLogger(__name__)
 _START_SECONDS = 90.0
 _NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
@@ -43,6 +48,8 @@ class Run:
     seconds: float | None
     dashboard: bool = True
     supervisor: Supervisor = field(init=False)
+    waking: set[str] = field(default_factory=set, init=False)
+    """Programs that are being restarted because they stood still."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -79,16 +86,18 @@ class Run:
             settings,
             symbols=",".join(settings.symbols),
             feed=settings.feed,
+            feeds=feeds_text(settings.feeds) or ",",  # none, whatever an .env says
             recording=settings.recording,
             speed=settings.speed,
         )
         return {
             **passed,
+            STARTED: str(time.time_ns()),
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
-            "GEX_START_SIMULATOR": str(settings.feed == "simulator").lower(),
+            "GEX_START_SIMULATOR": str("simulator" in settings.feeds_in_use).lower(),
             "GEX_START_DASHBOARD": str(self.dashboard).lower(),
-            "GEX_START_INGEST": str(settings.feed != "none").lower(),
+            "GEX_START_INGEST": str(set(settings.feeds_in_use) != {"none"}).lower(),
             "GEX_GREEKS_WORKERS": str(settings.greeks_workers),
         }
 
@@ -151,7 +160,8 @@ class Run:
             url = instance.dashboard_url()
             console.print(f"[bold green]page      {url}[/]   (with the first level)")
         console.print(f"logs      {instance.log_dir}")
-        console.print(f"feed      {settings.feed}  {' '.join(settings.symbols)}   (Ctrl-C stops)")
+        feeds = [f"{feed}  {' '.join(names)}" for feed, names in settings.feeds_in_use.items()]
+        console.print(f"feed      {', '.join(feeds)}   (Ctrl-C stops)")
 
     def _follow(self) -> int:
         cache = Cache(self.context.redis())
@@ -159,12 +169,16 @@ class Run:
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
         checked, refused = 0.0, None
+        watch = self._watch(cache)
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
                     self._check_programs()
                     refused, checked = self._refused_feed(), now
+                    for name in watch.look():
+                        if name not in self.waking:
+                            display.note(self._wake(cache, watch, name))
                     if refused and not display.has_levels:
                         raise ServiceError(refused)
                 try:
@@ -178,6 +192,33 @@ class Run:
                     display.warn(refused)
                 time.sleep(0.2)
         return 0
+
+    def _watch(self, cache: Cache) -> Watchdog:
+        settings = self.context.settings
+        return Watchdog(
+            cache,
+            settings.symbols,
+            [f"greeks-{number}" for number in range(settings.greeks_workers)],
+            patience=max(settings.watchdog_seconds, 10.0 * settings.tick_seconds),
+        )
+
+    def _wake(self, cache: Cache, watch: Watchdog, program: str) -> str:
+        """Restart a program that stands still, in the background; what to tell of it."""
+        self.waking.add(program)
+
+        def restart() -> None:
+            try:
+                self.supervisor.restart(program)
+            except ServiceError as error:
+                log.error("%s", error)
+            watch.forget()
+            self.waking.discard(program)
+
+        threading.Thread(target=restart, daemon=True).start()
+        with suppress(ServiceError):
+            for symbol in self.context.settings.symbols:
+                cache.add_counts(symbol, {f"watchdog_{program}": 1})
+        return f"{program} stood still for {watch.patience:.0f} s; it is being restarted"
 
     def _is_finished(self, cache: Cache) -> bool:
         """Whether the feed is done, the last level of each symbol out, and everything stored."""

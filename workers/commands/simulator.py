@@ -47,6 +47,7 @@ class Wishes:
     rotate: bool
     chunking: str
     heartbeat: float
+    faults: str
 
     def check(self) -> None:
         """Refuse what cannot be.
@@ -99,6 +100,13 @@ def simulator(
         str, typer.Option(help="Borders of a stream's chunks: line, merged, split (anywhere).")
     ] = "merged",
     heartbeat: Annotated[float, typer.Option(help="Seconds of silence before a heartbeat.")] = 5.0,
+    faults: Annotated[
+        str | None,
+        typer.Option(
+            help="Faults that happen by themselves: a schedule (TOML), or 'all', one a minute in "
+            "turn, or e.g. 'all:20s'."
+        ),
+    ] = None,
     when_needed: Annotated[
         bool, typer.Option("--when-needed", help="Stay idle unless the feed is the simulator.")
     ] = False,
@@ -116,14 +124,23 @@ def simulator(
 
     GET /_simulator/truth/SPY: spot and every contract, as last said.
 
-    POST /_simulator/cut: close all streams in the middle of a line; ?path=chains those only.
+    GET /_simulator/faults: everything that can go wrong, with its arguments.
 
-    POST /_simulator/expire: all access tokens expire now.
+    POST /_simulator/NAME: let it go wrong, e.g. /_simulator/cut?path=chains or
+    /_simulator/stall?seconds=30. There are: cut, go_away, dual_logon, stream_error, stall,
+    stall_with_heartbeats, stream_budget, expire, rotate, unauthorized, rate_limit,
+    quota_forbidden, unavailable, duplicate, reorder, zeros, missing, lower_case, gap, bad_json,
+    long_line, clock_skew, half_day.
+
+    A schedule of faults (--faults, or GEX_SIMULATOR_FAULTS for gex up) is a TOML file with a table
+    \\[\\[fault]] for each: name = "stall", at = "+90s" (real time after the start) or "11:02:00"
+    (New York, on each date), every = "10m" if it comes again, and arguments such as seconds = 30.
+    What happened when stands in /_simulator/state.
 
     Example: gex simulator --recording spy_0dte_2026-08-19.csv.gz --speed 60
     """
-    context = Context.load(symbols=symbols, simulator_seed=seed)
-    if when_needed and context.settings.feed != "simulator":
+    context = Context.load(symbols=symbols, simulator_seed=seed, simulator_faults=faults)
+    if when_needed and "simulator" not in context.settings.feeds_in_use:
         idle(f"the feed is {context.settings.feed!r}; there is nothing to simulate")
         return
     wishes = Wishes(
@@ -141,6 +158,7 @@ def simulator(
         rotate=rotate,
         chunking=chunking,
         heartbeat=heartbeat,
+        faults=context.settings.simulator_faults,
     )
     wishes.check()
     logging.basicConfig(
@@ -152,10 +170,12 @@ def simulator(
 
 
 def _serve(context: Context, wishes: Wishes, port: int | None) -> None:
+    from workers.simulator.faults.schedule import read_schedule  # noqa: PLC0415  numpy
     from workers.simulator.memory import Memory  # noqa: PLC0415  numpy, only where it is needed
     from workers.simulator.server import Server  # noqa: PLC0415
 
     instance, settings = context.instance, context.settings
+    schedule = read_schedule(wishes.faults, settings.simulator_seed) if wishes.faults else None
     instance.make_folders()
     runtime = instance.runtime_or_decide()
     if port is None:
@@ -163,7 +183,7 @@ def _serve(context: Context, wishes: Wishes, port: int | None) -> None:
     memory = Memory(instance.state_dir)
     with memory.lock():
         site = _site(context, wishes, memory)
-        server = Server(site, settings.listen_host, port)
+        server = Server(site, settings.listen_host, port, schedule=schedule)
         exchange = site.exchange
         console.print(f"simulator  http://{settings.listen_host}:{server.port}")
         console.print(
@@ -177,6 +197,7 @@ def _site(context: Context, wishes: Wishes, memory: Memory) -> Site:
     """The simulator as wished for."""
     from workers.simulator.chunking import CHUNKINGS  # noqa: PLC0415
     from workers.simulator.exchange import Exchange  # noqa: PLC0415
+    from workers.simulator.faults.running import Faults  # noqa: PLC0415
     from workers.simulator.quotas import RateLimits  # noqa: PLC0415
     from workers.simulator.site import Site  # noqa: PLC0415
     from workers.simulator.timeline import Timeline  # noqa: PLC0415
@@ -214,6 +235,7 @@ def _site(context: Context, wishes: Wishes, memory: Memory) -> Site:
         RateLimits(time.monotonic),
         chunking=chunking,
         heartbeat_seconds=wishes.heartbeat,
+        faults=Faults(context.settings.simulator_seed),
     )
 
 

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 from rich.table import Table
 
+from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors
-from common.bus.streams import Streams
+from common.bus.streams import Streams, id_order
 from common.errors import GexError, ServiceError
 from common.servers.supervisor import Supervisor
 from workers.context import Context, console, print_json
@@ -52,6 +53,7 @@ def collect(context: Context) -> dict[str, Any]:
             "postgres": bool(runtime and runtime.embedded_postgres),
         },
         "programs": [],
+        "actors": [],
         "symbols": {},
         "streams": [],
     }
@@ -72,6 +74,11 @@ def collect(context: Context) -> dict[str, Any]:
         cache = Cache(client)
         found["symbols"] = {symbol: _symbol(cache, symbol) for symbol in cache.symbols()}
         found["streams"] = _streams(Streams(client))
+        found["actors"] = _actors(cache)
+        starts = cache.starts()
+        for program in found["programs"]:
+            name = "store-0" if program["name"] == "store" else program["name"]
+            program["restarts"] = max(starts.get(name, 1) - 1, 0)
     except ServiceError as error:
         found["redis_error"] = str(error)
     return found
@@ -119,11 +126,38 @@ def _streams(streams: Streams) -> list[dict[str, Any]]:
                         "lag": group.lag,
                         "pending": group.pending,
                         "oldest_pending": group.oldest_pending,
+                        "oldest_pending_seconds": _age(group.oldest_pending),
                     }
                     for group in streams.groups(stream)
                 ],
             }
         )
+    return rows
+
+
+def _age(entry_id: str | None) -> float | None:
+    """How long ago an entry was appended [s]: its id begins with Redis' time [ms]."""
+    return None if entry_id is None else round(time.time() - id_order(entry_id)[0] / 1000.0, 3)
+
+
+def _actors(cache: Cache) -> list[dict[str, Any]]:
+    """What every actor has said of itself within a minute."""
+    rows = []
+    for group in (keys.GREEKS_GROUP, keys.STORE_GROUP):
+        for name, said in sorted(cache.actors(group).items()):
+            rows.append(
+                {
+                    "group": group,
+                    "name": name,
+                    "pid": int(said["pid"]),
+                    "streams": int(said["streams"]),
+                    "handled": int(said["handled"]),
+                    "rate": float(said["rate"]),
+                    "failures": int(said["failures"]),
+                    "buried": int(said["buried"]),
+                    "silent_seconds": round(time.time() - float(said["at"]), 3),
+                }
+            )
     return rows
 
 
@@ -136,36 +170,68 @@ def _show(found: dict[str, Any]) -> None:
     for name in ("redis_url", "database_url", "flower_url", "dashboard_url"):
         console.print(f"{name.removesuffix('_url'):<9} {masked(found[name])}")
     if found["programs"]:
-        table = Table(title="programs", title_justify="left")
-        for heading in ("program", "state", "pid", "up for"):
-            table.add_column(heading)
-        for row in found["programs"]:
-            up_for = f"{row['seconds']:.0f} s" if row["seconds"] is not None else ""
-            table.add_row(row["name"], row["state"], str(row["pid"] or ""), up_for)
-        console.print(table)
+        console.print(_programs_table(found["programs"]))
+    if found["actors"]:
+        console.print(_actors_table(found["actors"]))
     for symbol, row in found["symbols"].items():
         console.print(
-            f"{symbol}: {row['session']} epoch {row['epoch']} "
+            f"{symbol}: feed {row['feed'] or '–'} session {row['session']} epoch {row['epoch']} "
             f"state {row['state'] or 'no fresh level'} as of {row['as_of'] or '–'}"
         )
         counters = ", ".join(f"{name} {value:,}" for name, value in row["counters"].items())
         console.print(f"  {counters}")
     if found["streams"]:
-        table = Table(title="streams", title_justify="left")
-        for heading in ("stream", "entries", "group", "lag", "pending"):
-            table.add_column(heading)
-        for row in found["streams"]:
-            for group in row["groups"]:
-                table.add_row(
-                    row["stream"],
-                    str(row["length"]),
-                    group["group"],
-                    str(group["lag"]),
-                    str(group["pending"]),
-                )
-        console.print(table)
+        console.print(_streams_table(found["streams"]))
     if "redis_error" in found:
         console.print(found["redis_error"])
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _programs_table(rows: list[dict[str, Any]]) -> Table:
+    table = _table("programs", "program", "state", "pid", "up for", "restarts")
+    for row in rows:
+        up_for = f"{row['seconds']:.0f} s" if row["seconds"] is not None else ""
+        restarts = str(row.get("restarts") or "")
+        table.add_row(row["name"], row["state"], str(row["pid"] or ""), up_for, restarts)
+    return table
+
+
+def _actors_table(rows: list[dict[str, Any]]) -> Table:
+    headings = ("streams", "handled", "entries/s", "failures", "dead", "said")
+    table = _table("actors", "actor", *headings)
+    for row in rows:
+        table.add_row(
+            f"{row['group']}/{row['name']}",
+            str(row["streams"]),
+            f"{row['handled']:,}",
+            f"{row['rate']:,.1f}",
+            str(row["failures"]),
+            str(row["buried"]),
+            f"{row['silent_seconds']:.1f} s ago",
+        )
+    return table
+
+
+def _streams_table(rows: list[dict[str, Any]]) -> Table:
+    table = _table("streams", "stream", "entries", "group", "lag", "pending", "oldest")
+    for row in rows:
+        for group in row["groups"]:
+            age = group["oldest_pending_seconds"]
+            table.add_row(
+                row["stream"],
+                str(row["length"]),
+                group["group"],
+                str(group["lag"]),
+                str(group["pending"]),
+                "" if age is None else f"{age:.1f} s",
+            )
+    return table
 
 
 def _or_none(read: Any) -> str | None:

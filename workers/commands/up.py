@@ -17,6 +17,7 @@ import typer
 from common.errors import ServiceError, UsageError
 from common.servers.supervisor import end_leftovers
 from common.settings import parse_speed
+from workers.commands.feeds import feed_options
 from workers.commands.run import Run
 from workers.context import Context, console
 
@@ -27,7 +28,7 @@ def up(
         str | None,
         typer.Option(
             help="simulator, tradestation, cboe (no account, 15 minutes old), recording, or none "
-            "(servers only)."
+            "(servers only); or by symbol: SPY=tradestation,QQQ=cboe."
         ),
     ] = None,
     recording: Annotated[
@@ -55,7 +56,7 @@ def up(
         feed = "recording"
     context = Context.load(
         symbols=symbols,
-        feed=feed,
+        **feed_options(feed),
         recording=None if recording is None else str(recording.expanduser().absolute()),
         speed=speed,
     )
@@ -78,7 +79,7 @@ def replay(
     before = Context.load()
     overrides: dict[str, Any] = {
         "state_dir": before.settings.state_dir / "replay",
-        "feed": "recording",
+        **feed_options("recording"),
         "recording": os.pathsep.join(str(path.expanduser().absolute()) for path in files),
         "speed": speed,
         "symbols": symbols,
@@ -118,13 +119,18 @@ def _check_feed(context: Context) -> None:
         parse_speed(settings.speed)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if settings.feed != "recording":
+    if "simulator" in settings.feeds_in_use and settings.simulator_faults:
+        from workers.simulator.faults.schedule import read_schedule  # noqa: PLC0415
+
+        read_schedule(settings.simulator_faults, settings.simulator_seed)
+    played = settings.feeds_in_use.get("recording")
+    if played is None:
         return
     from common.feeds.playback import RecordingFeed  # noqa: PLC0415  numpy, only when needed
 
     if not settings.recording:
         raise UsageError("--feed recording needs --recording FILE")
-    if len(settings.symbols) != 1:
+    if len(played) != 1:
         raise UsageError("a recording holds one symbol; give --symbols one")
     paths = [Path(part) for part in settings.recording.split(os.pathsep)]
-    RecordingFeed(paths, symbol=settings.symbols[0]).check()
+    RecordingFeed(paths, symbol=played[0]).check()

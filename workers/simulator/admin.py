@@ -9,17 +9,25 @@ import math
 from typing import Any
 
 from common.clock import iso_ms
+from common.errors import UsageError
 from common.models import JsonDict
 from workers.simulator.desk import Desk
 from workers.simulator.failures import ApiError
-from workers.simulator.faults import FAULTS
+from workers.simulator.faults.catalogue import FAULTS, catalogue, fault
 from workers.simulator.handlers import SiteHandler
 from workers.simulator.site import Site
 
 _COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
 
 
-class StateHandler(SiteHandler):
+class _OwnHandler(SiteHandler):
+    """An endpoint that no fault refuses."""
+
+    def prepare(self) -> None:
+        """Answer whatever goes wrong."""
+
+
+class StateHandler(_OwnHandler):
     """What the simulator does."""
 
     route = "/_simulator/state"
@@ -29,7 +37,7 @@ class StateHandler(SiteHandler):
         self.reply(state(self.site))
 
 
-class TruthHandler(SiteHandler):
+class TruthHandler(_OwnHandler):
     """What is true of an underlying: what was last said of it."""
 
     route = "/_simulator/truth"
@@ -42,19 +50,29 @@ class TruthHandler(SiteHandler):
         self.reply({**_market(self.site), **truth(desk)})
 
 
-class FaultHandler(SiteHandler):
+class FaultsHandler(_OwnHandler):
+    """What can go wrong."""
+
+    route = "/_simulator/faults"
+
+    def get(self) -> None:
+        """Answer with every fault and its arguments."""
+        self.reply({"faults": catalogue()})
+
+
+class FaultHandler(_OwnHandler):
     """Faults on demand."""
 
     route = "/_simulator/fault"
 
     def post(self, name: str) -> None:
-        """Let one happen."""
-        fault = next((each for each in FAULTS if each.name == name), None)
-        if fault is None:
-            known = ", ".join(each.name for each in FAULTS)
-            raise ApiError(404, f"{name}: no such fault (there are {known})")
+        """Let one happen; the reply is its record."""
         arguments = {key: self.get_argument(key) for key in self.request.arguments}
-        self.reply(fault.happen(self.site, arguments))
+        try:
+            happening = self.site.faults.begin(fault(name, arguments), self.site, "request")
+        except UsageError as error:
+            raise ApiError(400 if name in FAULTS else 404, str(error)) from error
+        self.reply(happening.as_json())
 
 
 def state(site: Site) -> JsonDict:
@@ -67,6 +85,7 @@ def state(site: Site) -> JsonDict:
         **counters,
         "tokens_issued": tokens.issued,
         "tokens_refused": tokens.refused,
+        **site.faults.as_json(),
     }
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from common.clock import SECOND, iso_ms, wall_us
+from common.errors import UsageError
 from common.feeds.roots import underlying_of
 from common.feeds.tradestation.simulated import Announcement
 from common.feeds.tradestation.symbols import (
@@ -18,6 +19,7 @@ from common.feeds.tradestation.symbols import (
     quote_symbol,
     root_of,
 )
+from common.models import MarketClock
 from workers.simulator.desk import Desk
 from workers.simulator.market import Market
 from workers.simulator.quotes import Quoted
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 Sleep = Callable[[float], Awaitable[object]]
 """Waits for a number of seconds of wall time, as ``asyncio.sleep`` does."""
 DEFAULT_STEP_US = 250_000
+_LONGEST_SLEEP = 0.5
+"""Between a close and the next date: somebody may go to another one meanwhile [s]."""
 
 
 class Exchange:
@@ -54,6 +58,7 @@ class Exchange:
         self._step_us, self._wall, self._sleep = step_us, wall, sleep
         self.on_roll: Callable[[], None] = lambda: None
         """Called when a new date has begun."""
+        self._skew_us = 0
         self._enter(timeline.begin(previous, wall()))
 
     # --- what time it is ---------------------------------------------------------------------
@@ -66,6 +71,18 @@ class Exchange:
     def closed(self) -> bool:
         """Whether the last step of the date has been taken."""
         return self.at_us >= self._close_us
+
+    def told_now(self) -> int:
+        """What the host says that market time is [us]."""
+        return self.now() + self._skew_us
+
+    def tell_time(self, skew_us: int) -> None:
+        """Say a time that is ahead of the true one by so much [us] from now on."""
+        self._skew_us = skew_us
+        clock = self.running.clock
+        told = MarketClock(clock.wall_us, clock.market_us + skew_us, clock.rate)
+        self.header = Announcement(told, self.running.name).header()
+        """Value of the clock header."""
 
     # --- who is there ------------------------------------------------------------------------
 
@@ -109,19 +126,33 @@ class Exchange:
     async def run(self) -> None:
         """Play date after date; returns at the end of the last one, if there is such a one."""
         while True:
+            running = self.running
             await self._play()
-            following = await self._pause()
+            following = await self._pause(running)
+            if self.running is not running:
+                continue  # somebody has gone to another date meanwhile
             if following is None:
                 log.info("%s is over", self.running.name)
                 return
             self._enter(following)
             self.on_roll()
 
+    def skip_to_early_close(self, before_us: int) -> None:
+        """Go on at the next date that closes early.
+
+        :param before_us: wall time from now to that close [us].
+        :raises UsageError: when the market has no such date ahead.
+        """
+        found = self._timeline.next_early_close(self.running, before_us, self._wall())
+        if found is None:
+            raise UsageError("no date that closes early lies ahead of this market")
+        self._enter(found)
+        self.on_roll()
+
     def _enter(self, running: Running) -> None:
         self._remember(running)
         self.running = running
-        self.header = Announcement(running.clock, running.name).header()
-        """Value of the clock header."""
+        self.tell_time(self._skew_us)
         self._open_us, self._close_us = self._timeline.hours(running)
         self._grid_us = max(round(self._step_us * running.clock.rate), 1)
         self._desks: dict[str, Desk] = {}
@@ -148,11 +179,12 @@ class Exchange:
                 if desk.listeners:
                     desk.step(self.at_us, everything=self.closed)
 
-    async def _pause(self) -> Running | None:
-        """Wait for the next date; None when there is none."""
-        while (left := self._timeline.ends_at(self.running) - self._wall()) > 0:
-            await self._sleep(left / SECOND)
-        return self._timeline.following(self.running, self._wall())
+    async def _pause(self, running: Running) -> Running | None:
+        """Wait for the next date; None when there is none, or when it has come already."""
+        ends_at = self._timeline.ends_at(running)
+        while self.running is running and (left := ends_at - self._wall()) > 0:
+            await self._sleep(min(left / SECOND, _LONGEST_SLEEP))
+        return self._timeline.following(running, self._wall())
 
     def _latest_step(self) -> int:
         """The grid instant at or before now, within the session [us, market time]."""
@@ -162,7 +194,7 @@ class Exchange:
         return self._open_us + max(now - self._open_us, 0) // self._grid_us * self._grid_us
 
     async def _sleep_until(self, at_us: int) -> None:
-        clock = self.running.clock
+        running, clock = self.running, self.running.clock
         await self._sleep(max(clock.wall(at_us) - self._wall(), 0) / SECOND)
-        while self.now() < at_us:  # timers may ring early
+        while self.running is running and self.now() < at_us:  # timers may ring early
             await self._sleep(max(clock.wall(at_us) - self._wall(), 1) / SECOND)

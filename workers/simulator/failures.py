@@ -5,6 +5,8 @@ Owns the body of an error reply; must not decide what is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tornado.web import HTTPError
 
 from common.models import JsonDict
@@ -18,15 +20,27 @@ TITLES = {
     429: "TooManyRequests",
     500: "InternalServerError",
     501: "NotImplemented",
+    503: "ServiceUnavailable",
 }
 
 
 class ApiError(HTTPError):
     """Raised when a request is refused; answered with ``{"Error", "Message"}``."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> None:
+        """A refusal.
+
+        :param headers: of the reply, beside the usual ones. :param text: a body that is no JSON.
+        """
         super().__init__(status)
-        self.message = message
+        self.message, self.headers, self.text = message, headers or {}, text
 
 
 def error_body(status: int, message: str) -> JsonDict:

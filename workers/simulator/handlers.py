@@ -57,6 +57,17 @@ class SiteHandler(RequestHandler):
         self.set_header(CLOCK_HEADER, self.site.exchange.header)
         self.clear_header("Server")
 
+    @property
+    def target(self) -> str:
+        """What is asked for: path and query."""
+        return self.request.uri or ""
+
+    def prepare(self) -> None:
+        """Refuse it where a fault wants it so."""
+        refused = self.site.faults.refusal(self.target, self.site)
+        if refused is not None:
+            raise refused
+
     def compute_etag(self) -> None:
         """No reply is the same as one before."""
 
@@ -69,8 +80,16 @@ class SiteHandler(RequestHandler):
         """Finish with the API's error object."""
         failure: _Failure | None = kwargs.get("exc_info")
         error = failure[1] if failure else None
-        text = error.message if isinstance(error, ApiError) else responses.get(status_code, "")
-        self.reply(error_body(status_code, text))
+        if not isinstance(error, ApiError):
+            self.reply(error_body(status_code, responses.get(status_code, "")))
+            return
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        if error.text is None:
+            self.reply(error_body(status_code, error.message))
+        else:
+            self.set_header("Content-Type", "text/plain")
+            self.finish(error.text)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """A refusal is no failure of the server."""
@@ -131,6 +150,7 @@ class ApiHandler(SiteHandler):
 
     def prepare(self) -> None:
         """Check token and quota."""
+        super().prepare()
         if not self.site.tokens.is_valid(self.request.headers.get("Authorization", "")):
             raise ApiError(401, "The access token is missing, bad or expired")
         if self.resource:

@@ -15,7 +15,9 @@ from tornado.web import Application
 
 from common.errors import UsageError
 from workers.simulator import handlers
-from workers.simulator.admin import FaultHandler, StateHandler, TruthHandler
+from workers.simulator.admin import FaultHandler, FaultsHandler, StateHandler, TruthHandler
+from workers.simulator.faults.runner import Runner
+from workers.simulator.faults.schedule import Schedule
 from workers.simulator.site import Site
 from workers.simulator.stream_handlers import (
     ChainStreamHandler,
@@ -43,6 +45,7 @@ def application(site: Site) -> Application:
             (f"{api}/stream/options/quotes", OptionQuoteStreamHandler),
             ("/_simulator/state", StateHandler),
             ("/_simulator/truth/([^/]+)", TruthHandler),
+            ("/_simulator/faults", FaultsHandler),
             ("/_simulator/([a-z_]+)", FaultHandler),
         ],
         default_handler_class=handlers.NowhereHandler,
@@ -54,12 +57,15 @@ def application(site: Site) -> Application:
 class Server:
     """A site on a port."""
 
-    def __init__(self, site: Site, host: str, port: int) -> None:
+    def __init__(
+        self, site: Site, host: str, port: int, *, schedule: Schedule | None = None
+    ) -> None:
         """Take the port; 0 takes a free one.
 
+        :param schedule: of faults that happen by themselves.
         :raises UsageError: when it cannot be had.
         """
-        self._site = site
+        self._site, self._schedule = site, schedule
         self._http = HTTPServer(application(site))
         try:
             self._sockets = bind_sockets(port, host)
@@ -81,13 +87,19 @@ class Server:
         self._http.add_sockets(self._sockets)
         market = asyncio.create_task(site.exchange.run())
         waiting = asyncio.create_task(stopped.wait())
+        tasks: list[asyncio.Task[object]] = [market, waiting]
+        if self._schedule is not None:
+            tasks.append(asyncio.create_task(Runner(self._schedule, site).run()))
         try:
-            await asyncio.wait({market, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if market.done():
-                market.result()  # a failure ends the server; the end of a recording does not
-                await waiting
+            while not waiting.done():
+                done, _ = await asyncio.wait(
+                    [task for task in tasks if not task.done()],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in done:
+                    task.result()  # a failure ends the server; the end of a recording does not
         finally:
-            await self._end(market, waiting)
+            await self._end(*tasks)
 
     async def _end(self, *tasks: asyncio.Task[object]) -> None:
         self._http.stop()

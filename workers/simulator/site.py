@@ -11,6 +11,8 @@ from typing import Protocol
 from workers.simulator.chunking import Chunking
 from workers.simulator.counters import Counters
 from workers.simulator.exchange import Exchange
+from workers.simulator.faults.connections import STATUS_GO_AWAY
+from workers.simulator.faults.running import Faults
 from workers.simulator.quotas import RateLimits, StreamLimits
 from workers.simulator.tokens import Tokens
 
@@ -25,11 +27,24 @@ class OpenStream(Protocol):
         """Its path without the symbols."""
 
     @property
+    def target(self) -> str:
+        """What is asked for: path and query."""
+
+    @property
     def conflated(self) -> int:
         """Rows replaced by newer ones before its reader took them."""
 
-    def go_away(self) -> None:
-        """Tell what is pending, then ``GoAway``, then end."""
+    def end_with(self, line: bytes) -> None:
+        """Tell what is pending, then a last line, then end."""
+
+    def say(self, lines: list[bytes]) -> None:
+        """Send some lines between the others."""
+
+    def tell_again(self) -> None:
+        """Tell everything once more, as at the beginning."""
+
+    def wake(self) -> None:
+        """Look again at what there is to tell."""
 
     def cut(self) -> None:
         """Close the socket in the middle of a line."""
@@ -47,9 +62,11 @@ class Site:
     """Silence after which a stream sends a heartbeat [s of wall time]."""
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     counters: Counters = field(default_factory=Counters)
-    streams: set[OpenStream] = field(default_factory=set)
+    streams: dict[OpenStream, None] = field(default_factory=dict)
+    """Oldest first."""
+    faults: Faults = field(default_factory=Faults)
 
     def send_all_away(self) -> None:
         """End every open stream in order."""
         for stream in list(self.streams):
-            stream.go_away()
+            stream.end_with(STATUS_GO_AWAY)

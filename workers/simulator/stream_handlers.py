@@ -20,7 +20,6 @@ from workers.simulator.quotes import wire_time
 from workers.simulator.subscriptions import ChainSubscription, QuoteSubscription, Subscription
 
 CONTENT_TYPE = "application/vnd.tradestation.streams.v2+json"
-GO_AWAY = b'{"StreamStatus":"GoAway"}\n'
 
 
 class StreamHandler(ApiHandler):
@@ -33,7 +32,9 @@ class StreamHandler(ApiHandler):
         """Nothing is told yet; called by tornado."""
         self._subscription: Subscription | None = None
         self._chunker = Chunker(self.site.chunking)
-        self._leaving = self._gone = self._entered = False
+        self._gone = self._entered = False
+        self._between: list[bytes] = []
+        self._last_line = b""
         self._heartbeats = 0
 
     def set_default_headers(self) -> None:
@@ -55,8 +56,9 @@ class StreamHandler(ApiHandler):
     async def tell(self, subscription: Subscription) -> None:
         """Write what a subscription has to tell until the reader or the date is gone."""
         self._subscription = subscription
-        self.site.streams.add(self)
+        self.site.streams[self] = None
         self.site.counters.streams_opened += 1
+        self.site.faults.opened(self, self.site)
         self.set_header("Content-Type", CONTENT_TYPE)
         self.set_header("Connection", "keep-alive")
         self.count()
@@ -72,21 +74,28 @@ class StreamHandler(ApiHandler):
         time = IOLoop.current().time
         silent_since = time()
         while not self._gone:
-            lines = subscription.take()
+            silence = "" if self._last_line else self.site.faults.silence(self.target)
+            lines = [] if silence else self._due(subscription)
             if lines:
                 self.site.counters.lines_sent += len(lines)
                 await self._send(lines)
                 silent_since = time()
-            elif self._leaving:
-                await self._send([GO_AWAY])
+            elif self._last_line:
+                await self._send([self._last_line])
                 return
             elif (left := silent_since + self.site.heartbeat_seconds - time()) > 0:
                 await subscription.wait(left)
             else:
-                self._heartbeats += 1
-                self.site.counters.heartbeats_sent += 1
-                await self._send([self._heartbeat()])
+                if silence != "everything":
+                    self._heartbeats += 1
+                    self.site.counters.heartbeats_sent += 1
+                    await self._send([self._heartbeat()])
                 silent_since = time()
+
+    def _due(self, subscription: Subscription) -> list[bytes]:
+        """What a fault puts between, then what there is to tell, as a fault lets it through."""
+        between, self._between = self._between, []
+        return between + self.site.faults.altered(self, subscription.take())
 
     async def _send(self, lines: list[bytes]) -> None:
         for chunk in self._chunker.chunks(lines):
@@ -95,7 +104,7 @@ class StreamHandler(ApiHandler):
             await self.flush()
 
     def _heartbeat(self) -> bytes:
-        at = wire_time(self.site.exchange.now())
+        at = wire_time(self.site.exchange.told_now())
         return orjson.dumps({"Heartbeat": self._heartbeats, "Timestamp": at}) + b"\n"
 
     @property
@@ -103,9 +112,23 @@ class StreamHandler(ApiHandler):
         """Rows replaced by newer ones before the reader took them."""
         return self._subscription.conflated if self._subscription else 0
 
-    def go_away(self) -> None:
-        """Tell what is pending, then ``GoAway``, then end."""
-        self._leaving = True
+    def end_with(self, line: bytes) -> None:
+        """Tell what is pending, then a last line, then end."""
+        self._last_line = line
+        self.wake()
+
+    def say(self, lines: list[bytes]) -> None:
+        """Send some lines between the others."""
+        self._between += lines
+        self.wake()
+
+    def tell_again(self) -> None:
+        """Tell everything once more, as at the beginning."""
+        if self._subscription is not None:
+            self._subscription.again()
+
+    def wake(self) -> None:
+        """Look again at what there is to tell."""
         if self._subscription is not None:
             self._subscription.wake()
 
@@ -122,8 +145,7 @@ class StreamHandler(ApiHandler):
     def on_connection_close(self) -> None:
         """Stop telling."""
         self._gone = True
-        if self._subscription is not None:
-            self._subscription.wake()
+        self.wake()
 
     def on_finish(self) -> None:
         """Count a refusal; a stream was counted when it was opened."""
@@ -134,7 +156,7 @@ class StreamHandler(ApiHandler):
 
     def _leave(self, subscription: Subscription) -> None:
         subscription.close()
-        self.site.streams.discard(self)
+        self.site.streams.pop(self, None)
         self.site.counters.conflated += subscription.conflated
 
 

@@ -33,6 +33,10 @@ class Subscription(ABC):
         """The lines to send now, each with its newline; nothing is pending afterwards."""
 
     @abstractmethod
+    def again(self) -> None:
+        """Let everything be pending, as at the beginning."""
+
+    @abstractmethod
     def close(self) -> None:
         """Follow no longer."""
 
@@ -75,6 +79,11 @@ class ChainSubscription(Subscription):
         places = np.flatnonzero(self._pending)
         self._pending[places] = False
         return self._desk.lines(places, greeks=self._greeks)
+
+    def again(self) -> None:
+        """Every row of the window is pending."""
+        self._pending |= self._window & self._desk.listed
+        self.wake()
 
     def close(self) -> None:
         """Follow no longer."""
@@ -131,6 +140,12 @@ class QuoteSubscription(Subscription):
                 objects.append({"Symbol": fields["Symbol"], **news})
         self._pending.clear()
         return [orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in objects]
+
+    def again(self) -> None:
+        """Every quote is pending in full."""
+        self._told = [{} for _ in self._quoted]
+        self._pending = dict.fromkeys(range(len(self._quoted)))
+        self.wake()
 
     def close(self) -> None:
         """Follow no longer."""

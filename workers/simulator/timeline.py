@@ -24,6 +24,10 @@ from common.errors import UsageError
 from common.models import MarketClock
 
 _LATE_START_US = 1800 * SECOND  # 10:00 New York, where a session out of hours starts
+_WHOLE_SESSION_US = 6 * 3600 * SECOND
+"""The session of a date that closes early is shorter than this [us]."""
+_DATES_AHEAD = 600
+"""How far ahead such a date is looked for."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -160,6 +164,22 @@ class Timeline:
             return None
         return self._following(running, wall)
 
+    def next_early_close(self, running: Running, before_us: int, wall: int) -> Running | None:
+        """The next date that closes early, so much wall time before its close [us].
+
+        :returns: None when none of the dates ahead is.
+        """
+        day: date | None = running.trading_date
+        for _ in range(_DATES_AHEAD):
+            day = self._dates.after(day) if day else None
+            hours = self._dates.hours(day) if day else None
+            if day is None or hours is None:
+                return None
+            if _closes_early(day):
+                at_us = max(hours[1] - round(before_us * self._rate), hours[0])
+                return self._at(day, at_us, wall, running.round)
+        return None
+
     def _following(self, running: Running, wall: int) -> Running:
         day = self._dates.after(running.trading_date)
         played = running.round
@@ -177,3 +197,8 @@ class Timeline:
             return running
         clock = MarketClock(wall, running.clock.market(wall), self._rate)
         return msgspec.structs.replace(running, clock=clock)
+
+
+def _closes_early(day: date) -> bool:
+    opened, closed = session_hours(day)
+    return closed - opened < _WHOLE_SESSION_US

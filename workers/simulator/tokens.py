@@ -60,7 +60,7 @@ class Tokens:
         :param remember: told each new refresh token.
         """
         self._login, self._clock, self._ttl_seconds = login, clock, ttl_seconds
-        self._rotates, self._remember = rotates, remember
+        self.rotates, self._remember = rotates, remember
         self._refresh = (remembered if rotates else "") or login.refresh_token
         self._until: dict[str, float] = {}
         self.issued = 0
@@ -89,10 +89,10 @@ class Tokens:
             "expires_in": max(round(self._ttl_seconds), 1),
             "token_type": "Bearer",
         }
-        if kind == "refresh_token" and self._rotates:
+        if kind == "refresh_token" and self.rotates:
             self._refresh = secrets.token_urlsafe(_BYTES)
             self._remember(self._refresh)
-        if kind == "authorization_code" or self._rotates:
+        if kind == "authorization_code" or self.rotates:
             reply["refresh_token"] = self._refresh
         return reply
 

@@ -72,6 +72,8 @@ class TradeStationClient:
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self._refilled_at: dict[str, float] = {}
         """Kind of request whose quota is used up → when it is full again."""
+        self._served = False
+        """Whether the host has taken a token of this login before."""
 
     @property
     def may_be_simulated(self) -> bool:
@@ -112,7 +114,7 @@ class TradeStationClient:
                 token = await self._tokens.after(token)
                 continue
             if reply.status_code != 200:
-                refuse(path, reply.status_code, reply.headers, reply.content)
+                self._refuse(path, reply, reply.content)
             return reply.content
         raise CredentialsError(f"{path}: 401 although the token is new")
 
@@ -160,7 +162,7 @@ class TradeStationClient:
                 except httpx.HTTPError as error:
                     raise UnavailableError(f"{path}: {type(error).__name__}") from error
                 if reply.status_code != 401 or renewed:
-                    refuse(path, reply.status_code, reply.headers, body)
+                    self._refuse(path, reply, body)
                 token = await self._tokens.after(token)
         raise CredentialsError(f"{path}: 401 although the token is new")
 
@@ -171,8 +173,19 @@ class TradeStationClient:
             log.info("%s: the quota is used up; waiting %.1f s", _kind(path), pause)
             await self._sleep(pause)
 
+    def _refuse(self, path: str, reply: httpx.Response, body: bytes) -> NoReturn:
+        """Raise what a reply other than 200 means.
+
+        A 401 to a token that is new is trouble of the host when it has taken others before: the
+        sign-in host would have refused a login that had ended.
+        """
+        if reply.status_code == 401 and self._served:
+            raise UnavailableError(f"{path[:200]}: 401 although the token is new")
+        refuse(path, reply.status_code, reply.headers, body)
+
     def _listen(self, path: str, reply: httpx.Response) -> None:
         """Quotas, and a simulator's clock, which is honoured over plain HTTP alone."""
+        self._served = self._served or reply.status_code == 200
         if reply.status_code == 200 and reply.headers.get("X-RateLimit-Remaining") == "0":
             self._refilled_at[_kind(path)] = self._now() + _reset_seconds(reply.headers)
         if self.may_be_simulated:

@@ -188,8 +188,7 @@ class TradeStationSession:
         rows = arrival.rows
         if arrival.source.startswith("quotes "):
             rows = [row for row in rows if not self.beside.take(row)]
-        made = (book.apply(row, at) for row in rows)
-        updates: list[Update] = [update for update in made if update is not None]
+        updates: list[Update] = [*book.apply_all(rows, at)]
         self.counters["refused_rows"] = sum(book.refused.values())
         return updates
 

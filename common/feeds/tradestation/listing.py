@@ -258,7 +258,7 @@ class Listing:
         except UsageError as error:
             log.warning("no quotes of %s: %s", ", ".join(names), error)
             return {}
-        return {row.name.upper(): row for row in _decode(body, Quotes).Quotes or ()}
+        return {row.name.upper(): row for row in _decode(body, Quotes).rows}
 
 
 def _middle(row: Row | None) -> float:

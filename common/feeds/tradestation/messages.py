@@ -1,18 +1,29 @@
 """What one line of a stream says: a heartbeat, a status, an error, or data.
 
 Owns the JSON shapes of the market-data streams; must not merge anything nor see a socket.
-Absent, null and zero stay three things: an absent field is ``UNSET``, null is None.
+Absent, null and zero stay three things: an absent field is ``UNSET``; a null price is None, a
+null count -1. Data in its usual spelling is decoded straight into its types; whatever else a
+line holds is looked at field by field.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from operator import attrgetter
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-Value = str | int | float | None | UnsetType
-"""A number as the wire spells it: text in quotes, an integer or text in chain rows."""
+from common.feeds.snapshot import HIGHEST_COUNT, count, price
+
+LONGEST_PRICE = 24
+"""Characters of a price; longer ones are spelled anew."""
+Price = Annotated[str, Meta(max_length=LONGEST_PRICE)] | None | UnsetType
+"""A price as it stands on the wire, in quotes."""
+Count = Annotated[int, Meta(ge=0, le=HIGHEST_COUNT)] | UnsetType
+"""A number of contracts, in quotes or not."""
+_Value = str | int | float | None | UnsetType
+"""A number however it is spelled."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -67,63 +78,160 @@ class Leg(msgspec.Struct, frozen=True, gc=False):
     Symbol: str = ""
 
 
+class Flags(msgspec.Struct, frozen=True, gc=False):
+    """What a quote says of itself."""
+
+    IsDelayed: bool | UnsetType = UNSET
+
+
 class Row(msgspec.Struct, frozen=True, gc=False):
     """Data of a quote or of a chain row: the fields the platform uses, whatever else is sent.
 
-    A quote names itself by ``Symbol``, a chain row by its only leg.
+    A quote names itself by ``Symbol``, a chain row by its only leg. The first three fields have
+    to be absent: with one of them a line is no data.
     """
 
-    Heartbeat: Value = UNSET
+    Heartbeat: UnsetType = UNSET
+    StreamStatus: UnsetType = UNSET
+    Error: UnsetType = UNSET
+    Symbol: str | UnsetType | None = UNSET
+    DailyOpenInterest: Count = UNSET
+    Ask: Price = UNSET
+    Bid: Price = UNSET
+    AskSize: Count = UNSET
+    BidSize: Count = UNSET
+    Last: Price = UNSET
+    Volume: Count = UNSET
+    PreviousClose: Price = UNSET
+    MarketFlags: Flags | UnsetType | None = UNSET
+    Legs: tuple[Leg] | UnsetType | None = UNSET
+
+    @property
+    def is_delayed(self) -> bool | None:
+        """Whether the quote is called delayed; None where nothing is said of it."""
+        said = self.MarketFlags.IsDelayed if self.MarketFlags else UNSET
+        return None if said is UNSET else said
+
+    @property
+    def name(self) -> str:
+        """The symbol this row is of; empty when it names several."""
+        return self.Legs[0].Symbol if self.Legs else self.Symbol or ""
+
+
+Control = Heartbeat | StreamStatus | StreamError | Malformed
+Message = Control | Row
+
+
+class Messages(NamedTuple):
+    """What some lines say, each kind in the order of its lines."""
+
+    rows: list[Row]
+    controls: list[Control]
+
+
+class _Line(msgspec.Struct, frozen=True, gc=False):
+    """Any object of the protocol, its fields in any spelling."""
+
+    Heartbeat: _Value = UNSET
     StreamStatus: str | UnsetType | None = UNSET
     Error: str | UnsetType | None = UNSET
     Message: str | UnsetType | None = UNSET
     Symbol: str | UnsetType | None = UNSET
     Legs: list[Leg] | UnsetType | None = UNSET
-    Bid: Value = UNSET
-    Ask: Value = UNSET
-    Last: Value = UNSET
-    BidSize: Value = UNSET
-    AskSize: Value = UNSET
-    Volume: Value = UNSET
-    DailyOpenInterest: Value = UNSET
+    Bid: _Value = UNSET
+    Ask: _Value = UNSET
+    Last: _Value = UNSET
+    BidSize: _Value = UNSET
+    AskSize: _Value = UNSET
+    Volume: _Value = UNSET
+    DailyOpenInterest: _Value = UNSET
+    PreviousClose: _Value = UNSET
     MarketFlags: Any = UNSET
 
-    @property
-    def is_delayed(self) -> bool | None:
-        """Whether the quote is called delayed; None where nothing is said of it."""
+    def row(self) -> Row:
+        """The data of the line; a row of several legs names nothing."""
+        legs = self.Legs or ()
         flags = self.MarketFlags
-        said = flags.get("IsDelayed") if isinstance(flags, dict) else None
-        return said if isinstance(said, bool) else None
+        delayed = flags.get("IsDelayed") if isinstance(flags, dict) else None
+        return Row(
+            Symbol=self.Symbol if not legs else UNSET if len(legs) == 1 else "",
+            Legs=(legs[0],) if len(legs) == 1 else UNSET,
+            Bid=_price(self.Bid),
+            Ask=_price(self.Ask),
+            Last=_price(self.Last),
+            BidSize=_count(self.BidSize),
+            AskSize=_count(self.AskSize),
+            Volume=_count(self.Volume),
+            DailyOpenInterest=_count(self.DailyOpenInterest),
+            PreviousClose=_price(self.PreviousClose),
+            MarketFlags=Flags(delayed) if isinstance(delayed, bool) else UNSET,
+        )
 
-    @property
-    def name(self) -> str:
-        """The symbol this row is of; empty when it names none, or several."""
-        if self.Legs:
-            return self.Legs[0].Symbol if len(self.Legs) == 1 else ""
-        return self.Symbol or ""
+
+_decode_row = msgspec.json.Decoder(Row, strict=False).decode  # not strict: counts in quotes
+_decode_line = msgspec.json.Decoder(_Line).decode
+_symbol, _legs = attrgetter("Symbol"), attrgetter("Legs")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no message."""
 
 
-Message = Heartbeat | StreamStatus | StreamError | Row | Malformed
-_decoder = msgspec.json.Decoder(Row)
+def parse_all(lines: list[bytes]) -> Messages:
+    """The messages of some lines: what :func:`parse` says of each, in a fraction of the time."""
+    try:
+        rows = list(map(_decode_row, lines))
+    except _UNREADABLE:
+        rows = []
+    if rows and (all(map(_symbol, rows)) or all(map(_legs, rows))):
+        return Messages(rows, [])
+    found = Messages([], [])
+    for message in map(parse, lines):
+        if isinstance(message, Row):
+            found.rows.append(message)
+        else:
+            found.controls.append(message)
+    return found
 
 
 def parse(line: bytes) -> Message:
-    """The message of one line.
+    """The message of one line."""
+    try:
+        row = _decode_row(line)
+    except _UNREADABLE:
+        return _classified(line)
+    return row if row.Symbol or row.Legs else _classified(line)
+
+
+def _classified(line: bytes) -> Message:
+    """The message of a line that is no plain data.
 
     Classified in the order heartbeat, status, error, data, never by the presence of a data
     field, because partial updates may lack any of them.
     """
     try:
-        row = _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        said = _decode_line(line)
+    except _UNREADABLE as error:
         return _legacy(line) or Malformed(str(error))
-    if row.Heartbeat is UNSET and row.StreamStatus is UNSET and not row.Error:
-        return row if row.Legs or row.Symbol else Malformed("names no contract")
-    if row.Heartbeat is not UNSET:
-        return Heartbeat(row.Heartbeat if isinstance(row.Heartbeat, int) else 0)
-    if row.StreamStatus is not UNSET:
-        return StreamStatus(row.StreamStatus or "")
-    return StreamError(str(row.Error), row.Message or "", row.Symbol or "")
+    if said.Heartbeat is not UNSET:
+        return Heartbeat(said.Heartbeat if isinstance(said.Heartbeat, int) else 0)
+    if said.StreamStatus is not UNSET:
+        return StreamStatus(said.StreamStatus or "")
+    if said.Error:
+        return StreamError(said.Error, said.Message or "", said.Symbol or "")
+    return said.row() if said.Legs or said.Symbol else Malformed("names no contract")
+
+
+def _price(value: _Value) -> Price:
+    """A price as text, whatever it was."""
+    if value is UNSET or value is None:
+        return value
+    if isinstance(value, str) and len(value) <= LONGEST_PRICE:
+        return value
+    return str(price(value))
+
+
+def _count(value: _Value) -> Count:
+    """A count; -1 for null and for what is none."""
+    return value if value is UNSET else count(value)
 
 
 def _legacy(line: bytes) -> StreamError | StreamStatus | None:
@@ -158,7 +266,12 @@ class Strikes(msgspec.Struct, frozen=True):
 class Quotes(msgspec.Struct, frozen=True):
     """Reply of ``/marketdata/quotes/{symbols}``; what is refused stands in a list of its own."""
 
-    Quotes: list[Row] | None = None
+    Quotes: list[_Line] | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The quotes as the streams would give them."""
+        return [line.row() for line in self.Quotes or ()]
 
 
 class ApiError(msgspec.Struct, frozen=True):

@@ -6,9 +6,11 @@ same merge and the same stamps, so the same updates.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -27,12 +29,12 @@ GROUP_US = SECOND
 
 @dataclass(slots=True)
 class ReplayedSession:
-    """One recorded session."""
+    """One recorded session, in one file or in several parts."""
 
-    path: Path
+    paths: list[Path]
     recorded: Session
     digest: str
-    """Of the file: replays of one file are one history."""
+    """Of the files: replays of the same files are one history."""
     counters: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -45,7 +47,7 @@ class ReplayedSession:
             feed="recording",
             replay=True,
             resume=False,
-            source=str(self.path),
+            source=os.pathsep.join(map(str, self.paths)),
             epoch=0,
             ended=False,
             first_pass=None,
@@ -54,12 +56,12 @@ class ReplayedSession:
     async def frames(self) -> AsyncIterator[list[Update]]:
         """A frame per second of market time; the first pass ends with a ``SnapshotEnd``.
 
-        :raises InputError: when the file turns out to be damaged.
+        :raises InputError: when a file turns out to be damaged.
         """
         book, seq = Book(self.recorded.symbol), 0
         group: list[Update] = []
         second = -1
-        for frame in read_frames(self.path):
+        for frame in chain.from_iterable(map(read_frames, self.paths)):
             if frame.time // GROUP_US != second:
                 if group:
                     yield group

@@ -28,7 +28,7 @@ from common.feeds.tradestation.messages import (
     Row,
     StreamError,
     StreamStatus,
-    parse,
+    parse_all,
 )
 from common.feeds.tradestation.sources import Source
 from common.feeds.tradestation.wire import Lines
@@ -197,9 +197,7 @@ class StreamReader:
         async for chunk in self._client.stream(self._source.path, self._source.params):
             connection.opened = connection.opened or self._patience.now()
             found = lines.feed(chunk)
-            messages = [parse(line) for line in found]
-            rows = [message for message in messages if isinstance(message, Row)]
-            controls = [message for message in messages if not isinstance(message, Row)]
+            rows, controls = parse_all(found)
             self._counters["oversized_lines"] += lines.oversized
             lines.oversized = 0
             ended = any(

@@ -10,9 +10,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from common.feeds.roots import AM_ROOTS, INDEXES, PM_ROOTS, expiry_of, underlying_of
-from common.models import Expiry, Right
+from common.models import MAX_STRIKE, Expiry, Right
 
-_OPTION = re.compile(r"([A-Z0-9.$]+) (\d{6})([CP])(\d*\.?\d+)")
+_OPTION = re.compile(r"([A-Z0-9.$]+) (\d{6})([CP])(\d*\.?\d+)", re.ASCII)
+_LONGEST_NAME = 64
+_LOWEST_STRIKE = 0.0005
+"""Strikes below round to no key of a contract [$]."""
 
 
 class Contract(NamedTuple):
@@ -49,14 +52,19 @@ def option_symbol(root: str, expiry: Expiry, strike: float, right: Right) -> str
     return f"{root} {expiry.expiration:%y%m%d}{right}{level.removeprefix('0') or '0'}"
 
 
-@lru_cache(maxsize=65536)
 def parse_option_symbol(text: str) -> Contract | None:
     """The contract of an option symbol in any case; None for anything else."""
+    return _parse(text) if len(text) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=65536)
+def _parse(text: str) -> Contract | None:
     match = _OPTION.fullmatch(text.strip().upper())
     if match is None:
         return None
     root, digits, right, strike = match.groups()
     expiry = expiry_of(root, digits)
-    if expiry is None or not float(strike) > 0.0:
+    level = float(strike)
+    if expiry is None or not _LOWEST_STRIKE < level <= MAX_STRIKE:
         return None
-    return Contract(root, expiry, float(strike), "P" if right == "P" else "C")
+    return Contract(root, expiry, level, "P" if right == "P" else "C")

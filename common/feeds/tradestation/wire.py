@@ -9,6 +9,8 @@ from __future__ import annotations
 
 LONGEST_LINE = 1 << 20
 """Bytes after which a line without an end is given up."""
+_PRINTABLE = b"!"
+"""Blank lines, and those that begin with white space, sort before."""
 
 
 class Lines:
@@ -28,20 +30,23 @@ class Lines:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that ``chunk`` completes, without ends of line; blank ones are left out."""
-        first, *rest = chunk.split(b"\n")
-        if not rest:
-            self._hold(first)
-            return []
-        lines = [self._finish(first), *rest[:-1]]
-        self._hold(rest[-1])
-        return [line for line in map(self._accepted, lines) if line]
+        lines = chunk.split(b"\n")
+        end = lines.pop()
+        if lines:
+            lines[0] = self._finish(lines[0])
+            if len(chunk) > self._longest or len(lines[0]) > self._longest:
+                lines = list(map(self._accepted, lines))
+            if b"\r" in chunk or min(lines) < _PRINTABLE:
+                lines = [line for line in map(bytes.strip, lines) if line]
+        self._hold(end)
+        return lines
 
     def _finish(self, end: bytes) -> bytes:
         """The held beginning of a line with its end; empty for one that is being skipped."""
         if self._skipping:
             self._skipping = False
             return b""
-        line = b"".join((*self._parts, end))
+        line = b"".join((*self._parts, end)).rstrip(b"\r")
         self._parts, self._held = [], 0
         return line
 
@@ -49,7 +54,7 @@ class Lines:
         if len(line) > self._longest:
             self.oversized += 1
             return b""
-        return line.strip(b"\r \t")
+        return line
 
     def _hold(self, part: bytes) -> None:
         if self._skipping or not part:

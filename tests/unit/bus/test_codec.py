@@ -64,6 +64,7 @@ def full_blob() -> StateBlob:
         spot_time=NOON,
         spot_seq=9,
         spot=640.0,
+        prior_close=638.5,
         basis=1.0,
         forward_source="parity",
         forward_residual=0.01,
@@ -87,6 +88,8 @@ def full_blob() -> StateBlob:
 def test_a_batch_is_read_as_it_was_written(
     quotes: Rows, spots: Rows, session: str, epoch: int, number: int, *, reset: bool
 ) -> None:
+    quotes = quotes.copy()  # NaN of every kind, but the numbers of one run
+    quotes["seq"] = (epoch % 2**31) * 2**32 + quotes["seq"] % 2**32
     written = make_batch(
         number, quotes=quotes, spots=spots, epoch=epoch, session=session, reset=reset
     )
@@ -94,6 +97,16 @@ def test_a_batch_is_read_as_it_was_written(
     assert read.header == written.header
     assert read.quotes.tobytes() == quotes.tobytes()
     assert read.spots.tobytes() == spots.tobytes()
+
+
+def test_numbers_too_far_apart_for_one_batch_are_refused_and_not_bent() -> None:
+    quotes = make_quotes([640.0])
+    quotes["seq"] = [5, 5 + 2**32 - 1]
+    batch = make_batch(quotes=quotes)
+    assert Batch.decode(as_read(batch.encode())).quotes["seq"].tolist() == [5, 2**32 + 4]
+    quotes["seq"] = [5, 5 + 2**32]
+    with pytest.raises(OverflowError):
+        make_batch(quotes=quotes).encode()
 
 
 @given(rows=rows_of(GREEKS))
@@ -149,18 +162,18 @@ def test_every_truncation_of_a_state_is_malformed() -> None:
 def test_a_header_that_counts_other_rows_than_there_are_is_malformed(count: int) -> None:
     batch = full_batch()  # 22 quotes
     header = msgspec.structs.replace(batch.header, quotes=count)
-    with pytest.raises(MalformedEntryError, match="field 'q' holds 1584 bytes"):
+    with pytest.raises(MalformedEntryError, match="field 'q' holds 1672 bytes"):
         Batch.decode(as_read(Batch(header, batch.quotes, batch.spots).encode()))
 
 
-@pytest.mark.parametrize("schema", [0, 2, 99])
+@pytest.mark.parametrize("schema", [0, 1, 3, 99])
 def test_another_schema_is_malformed_and_says_so(schema: int) -> None:
     header = msgspec.structs.replace(full_batch().header, schema=schema)
     fields = {**as_read(full_batch().encode()), b"h": msgspec.msgpack.encode(header)}
-    with pytest.raises(MalformedEntryError, match=f"schema {schema}, this build reads 1"):
+    with pytest.raises(MalformedEntryError, match=f"schema {schema}, this build reads 2"):
         Batch.decode(fields)
     state = msgspec.structs.replace(full_blob(), schema=schema)
-    with pytest.raises(MalformedEntryError, match=f"schema {schema}, this build reads 1"):
+    with pytest.raises(MalformedEntryError, match=f"schema {schema}, this build reads 2"):
         StateBlob.decode(state.encode())
 
 
@@ -181,7 +194,7 @@ def test_a_state_whose_parts_do_not_fit_is_malformed(damage: dict[str, Any]) -> 
         StateBlob.decode(state.encode())
 
 
-@pytest.mark.parametrize("data", [b"\x90", b"\x91\x01", b"\x92\x01\xa3SPY"])
+@pytest.mark.parametrize("data", [b"\x90", b"\x91\x02", b"\x92\x02\xa3SPY"])
 def test_a_state_that_lacks_fields_is_malformed_and_not_an_empty_one(data: bytes) -> None:
     with pytest.raises(MalformedEntryError, match="fields are missing"):
         StateBlob.decode(data)

@@ -53,6 +53,14 @@ def test_a_contract():
     assert found.option_symbols == ["SPY260819P00750500"]
 
 
+@pytest.mark.parametrize(
+    ("close", "change", "before"), [(750.0, -3.4, 753.4), (750.0, None, None), (None, 1.0, None)]
+)
+def test_the_close_before(close, change, before):
+    found = parse(document(option("SPY260819C00750000"), close=close, price_change=change))
+    assert found.prior_close == before or (before is None and math.isnan(found.prior_close))
+
+
 def parse_date(text):
     from datetime import date
 

@@ -33,6 +33,8 @@ def document(at: str, *options: dict[str, Any], spot: float = 672.0) -> dict[str
         "data": {
             "symbol": "SPY",
             "current_price": spot,
+            "close": spot,
+            "price_change": 1.25,
             "last_trade_time": at,
             "options": list(options),
         },
@@ -104,7 +106,7 @@ def test_a_session_runs_a_quarter_of_an_hour_behind() -> None:
 def test_quotes_bear_the_time_they_are_of() -> None:
     _, frames = Host(ok(chain("2026-11-24T11:44:30"))).frames(1)
     at = parse_instant("2026-11-24T11:44:30")
-    assert frames[0][0] == SpotUpdate(at, 672.0)
+    assert frames[0][0] == SpotUpdate(at, 672.0, prior_close=670.75)
     assert {update.time for update in frames[0]} == {at}
 
 

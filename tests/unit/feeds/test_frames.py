@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 from pathlib import Path
@@ -13,10 +14,12 @@ from common.errors import InputError
 from common.feeds.frames import (
     Frame,
     FrameWriter,
+    Header,
     Recorder,
+    Rotation,
     is_frames,
     read_frames,
-    read_session,
+    read_header,
 )
 from common.feeds.playback import RecordingFeed
 
@@ -33,7 +36,7 @@ class Seconds:
 
 
 def write(path: Path) -> FrameWriter:
-    writer = FrameWriter(path, make_session())
+    writer = FrameWriter(path, Header(session=make_session()))
     writer.lines("quotes SPY", 5, LINES[:2])
     writer.lines("chain SPY 2026-08-19", 7, LINES[2:])
     writer.snapshot_end(7)
@@ -47,7 +50,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     writer.close()
     writer.close()
     assert is_frames(path)
-    assert read_session(path) == make_session()
+    assert read_header(path).session == make_session()
     assert writer.count == 5
     assert list(read_frames(path)) == [
         Frame(5, "quotes SPY", LINES[0]),
@@ -64,7 +67,7 @@ def test_a_killed_recorder_loses_what_it_had_not_flushed(
 ) -> None:
     clock = Seconds()
     path = tmp_path / "day.frames.gz"
-    writer = FrameWriter(path, make_session(), monotonic=clock)
+    writer = FrameWriter(path, Header(session=make_session()), monotonic=clock)
     for second in range(5):
         clock.now = float(second)
         writer.lines("quotes SPY", second, [LINES[0]])
@@ -109,7 +112,7 @@ def test_what_is_no_recording(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert not is_frames(path)
     with pytest.raises(InputError, match="no readable recording"):
-        read_session(path)
+        read_header(path)
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     text = gzip.decompress(path.read_bytes()).replace(b'"version":1', b'"version":2')
     path.write_bytes(gzip.compress(text))
     with pytest.raises(InputError, match="version 2, this build reads 1"):
-        read_session(path)
+        read_header(path)
 
 
 def test_a_recording_of_another_symbol_is_refused(tmp_path: Path) -> None:
@@ -131,10 +134,76 @@ def test_a_recording_of_another_symbol_is_refused(tmp_path: Path) -> None:
 
 def test_no_recording_is_written_over(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "new" / "folder")
-    names = [recorder.open(make_session()).path.name for _ in range(3)]
+    for _ in range(3):
+        recorder.open(make_session())
+    names = [writer.path.name for writer in recorder.writers]
     day = make_session().trading_date
     assert names == [f"SPY_{day}.frames.gz", f"SPY_{day}_2.frames.gz", f"SPY_{day}_3.frames.gz"]
     for writer in recorder.writers:
         writer.close()
     with pytest.raises(InputError, match="cannot be written"):
-        FrameWriter(recorder.writers[0].path, make_session())
+        FrameWriter(recorder.writers[0].path, Header(session=make_session()))
+
+
+async def played(paths: list[Path]) -> list[list[list[object]]]:
+    """The frames of every session that the files give."""
+    return [
+        [list(map(repr, frame)) async for frame in session.frames()]
+        async for session in RecordingFeed(paths, "SPY").sessions()
+    ]
+
+
+def rotated(folder: Path, rotation: Rotation, clock: Seconds) -> list[Path]:
+    """A recording of six seconds, a row and a price each."""
+    recorder = Recorder(folder, rotation, monotonic=clock, wall=lambda: 5)
+    tap = recorder.open(make_session())
+    for second in range(6):
+        clock.now += 1.0
+        row = b'{"Legs":[{"Symbol":"SPY 260819C%d"}],"Bid":"1.%d"}' % (640 + second % 2, second)
+        tap.lines("chain SPY 2026-08-19", second * 1_000_000, [row])
+        tap.lines("quotes SPY", second * 1_000_000, [b'{"Symbol":"SPY","Last":"64%d"}' % second])
+        if second == 1:
+            tap.snapshot_end(second * 1_000_000)
+    tap.close()
+    return [writer.path for writer in recorder.writers]
+
+
+def test_parts_of_a_recording_are_played_as_one(tmp_path: Path) -> None:
+    whole = rotated(tmp_path / "whole", Rotation(), Seconds())
+    parts = rotated(tmp_path / "parts", Rotation(seconds=2.0), Seconds())
+    small = rotated(tmp_path / "small", Rotation(size=1), Seconds())
+    stem = f"SPY_{make_session().trading_date}"
+    assert [path.name for path in parts] == [
+        f"{stem}.frames.gz",
+        f"{stem}.part002.frames.gz",
+        f"{stem}.part003.frames.gz",
+        f"{stem}.part004.frames.gz",
+    ]
+    assert sorted(parts) == parts
+    assert len(whole) == 1
+    assert len(small) == 6
+    sessions = asyncio.run(played(whole))
+    assert len(sessions) == 1
+    assert asyncio.run(played(parts)) == asyncio.run(played(small)) == sessions
+
+
+def test_parts_that_were_cut_short_are_played_on(tmp_path: Path) -> None:
+    parts = rotated(tmp_path, Rotation(size=1), Seconds())
+    whole = asyncio.run(played(parts))
+    for path in (parts[2], parts[5]):
+        path.write_bytes(path.read_bytes()[:-9])  # the end of the last block, and its sum
+    assert asyncio.run(played(parts)) == whole
+
+
+def test_parts_of_other_recordings_are_other_sessions(tmp_path: Path) -> None:
+    first = rotated(tmp_path, Rotation(seconds=2.0), Seconds())
+    again = rotated(tmp_path, Rotation(), Seconds())
+    assert again[0].name.endswith("_2.frames.gz")
+    assert len(asyncio.run(played([*first, *again]))) == 2
+
+
+@pytest.mark.parametrize("named", [[1, 2], [0, 2], [2, 1, 0]])
+def test_parts_have_to_be_all_there_and_in_order(tmp_path: Path, named: list[int]) -> None:
+    parts = rotated(tmp_path, Rotation(seconds=2.0), Seconds())
+    with pytest.raises(InputError, match=r"is part \d of a recording; name all its parts in order"):
+        RecordingFeed([parts[number] for number in named], "SPY").check()

@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 
 from common.clock import SECOND, parse_instant, session_hours
+from common.errors import UsageError
 from common.feeds.tradestation.simulated import Announcement
 from workers.simulator.desk import Desk
 from workers.simulator.exchange import Exchange
@@ -171,6 +172,46 @@ def test_dates_follow_each_other_after_the_pause() -> None:
         (tuesday, session_hours(tuesday)[0], second),
     ]
     assert closes[:2] == [session_hours(FRIDAY)[1], session_hours(monday)[1]]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_somebody_may_go_to_the_next_early_close_at_any_time(closed: bool) -> None:
+    time = FakeTime(SUNDAY, until_us=SUNDAY + 8 * HOUR)
+    market = exchange(time, step_us=60 * SECOND, pause=HOUR // SECOND)
+    leave_at = SUNDAY + (6 * HOUR + HOUR // 2 if closed else HOUR)
+    half, next_day = date(2026, 11, 27), date(2026, 11, 30)
+    rolls: list[tuple[date, int]] = []
+    market.on_roll = lambda: rolls.append((market.running.trading_date, time.wall()))
+
+    def error(asked: int) -> int:
+        if time.wall() >= leave_at and not rolls:
+            assert market.closed == closed
+            market.skip_to_early_close(600 * SECOND)
+        return asked
+
+    time.error = error
+    play(market)
+    (first, went), (second, rolled) = rolls
+    assert (first, second) == (half, next_day)
+    assert leave_at <= went < leave_at + 60 * SECOND
+    assert rolled == went + 600 * SECOND + HOUR
+
+
+def test_a_market_without_an_early_close_ahead_refuses_to_go_there() -> None:
+    market = exchange(FakeTime(MONDAY_AT_11, until_us=MONDAY_AT_11))
+    market._timeline.next_early_close = lambda *_: None  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="no date that closes early"):
+        market.skip_to_early_close(SECOND)
+    assert market.running.trading_date == date(2026, 11, 23)
+
+
+def test_a_clock_that_is_off_stays_so_on_the_next_date() -> None:
+    market = exchange(FakeTime(MONDAY_AT_11, until_us=MONDAY_AT_11))
+    market.tell_time(5 * SECOND)
+    market.skip_to_early_close(SECOND)
+    told = Announcement.parse(market.header)
+    assert told is not None
+    assert told.clock.market_us == market.running.clock.market_us + 5 * SECOND
 
 
 def test_the_header_says_the_clock_of_the_date_that_runs() -> None:

@@ -256,3 +256,22 @@ def test_a_start_in_a_recording_lies_between_first_snapshot_and_close() -> None:
         Timeline(dates, start_us=LAST)
     running = Timeline(dates, start_us=LAST - 1).begin(None, SUNDAY)
     assert market_of(running, SUNDAY) == LAST - 1
+
+
+def test_the_next_early_close_is_the_day_after_thanksgiving() -> None:
+    plan = timeline(rate=10.0)
+    before = plan.begin(None, SUNDAY)
+    found = plan.next_early_close(before, 60 * SECOND, SUNDAY)
+    assert found is not None
+    assert found.trading_date == date(2026, 11, 27)
+    assert found.clock.wall(session_hours(found.trading_date)[1]) == SUNDAY + 60 * SECOND
+    assert (found.clock.rate, found.round) == (10.0, before.round)
+    after = plan.next_early_close(found, 3600 * SECOND, SUNDAY)
+    assert after is not None
+    assert after.trading_date == date(2026, 12, 24)
+    assert after.clock.market(SUNDAY) == session_hours(after.trading_date)[0]  # no earlier
+
+
+def test_a_recording_of_whole_days_has_no_early_close() -> None:
+    plan = recorded(more=True)
+    assert plan.next_early_close(plan.begin(None, SUNDAY), SECOND, SUNDAY) is None

@@ -120,6 +120,37 @@ def test_streams_are_looked_up_about_once_a_second(client: fakeredis.FakeRedis) 
     assert actor.step() == 1
 
 
+def test_after_every_round_the_handler_may_do_what_follows(client: fakeredis.FakeRedis) -> None:
+    put(client, b"a", b"b")
+    handler = Recorder([STREAM])
+    actor = actor_of(client, handler, policy=Policy(batch=1, block_ms=1))
+    for _ in range(3):
+        actor.step()
+    assert (len(handler.calls), handler.rested) == (2, 3)
+
+
+def test_what_fails_after_a_round_stops_nothing(client: fakeredis.FakeRedis) -> None:
+    put(client, b"a", b"b")
+    handler = Recorder([STREAM], rests=[ValueError("no level"), BusError("away")])
+    actor = actor_of(client, handler, policy=Policy(batch=1, block_ms=1))
+    actor.step()
+    assert (handler.effects, actor.failures) == ([b"a"], 1)
+    with pytest.raises(ServiceError):  # an outage is waited out, as everywhere
+        actor.step()
+    assert (handler.effects, pending(client, STORE)) == ([b"a", b"b"], [])
+
+
+def test_a_read_waits_no_longer_than_what_is_to_follow(client: fakeredis.FakeRedis) -> None:
+    handler = Recorder([STREAM], rests=[0.004, 0.0, 9.0])
+    actor = actor_of(client, handler, policy=Policy(block_ms=50))
+    assert actor._patience() == 50
+    waits = []
+    for _ in range(4):
+        actor.step()
+        waits.append(actor._patience())
+    assert waits == [4, 1, 50, 50]
+
+
 def test_it_says_how_it_is(client: fakeredis.FakeRedis) -> None:
     put(client, b"a")
     actor = actor_of(client, Recorder([STREAM]))

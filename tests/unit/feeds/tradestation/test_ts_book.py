@@ -111,6 +111,21 @@ def test_spot_is_the_middle_of_a_sane_quote_else_the_last_trade() -> None:
     assert book.apply(row({"Symbol": "SPY", "Bid": "672.2", "Ask": "672.1"}), 5) is None  # crossed
 
 
+def test_the_prior_close_comes_with_the_price_of_the_underlying() -> None:
+    book = Book("SPY")
+    assert book.apply(row({"Symbol": "SPY", "PreviousClose": "668.45"}), 1) is None  # no price yet
+    first = row({"Symbol": "SPY", "Last": "672.12", "PreviousClose": "668.4500001"})
+    assert book.apply(first, 2) == SpotUpdate(2, 672.12, prior_close=668.45)
+    assert book.apply(row({"Symbol": "SPY", "Last": "672.5"}), 3) == SpotUpdate(
+        3, 672.5, prior_close=668.45
+    )
+    late = row({"Symbol": "SPY", "PreviousClose": "669"})
+    assert book.apply(late, 4) == SpotUpdate(4, 672.5, prior_close=669.0)
+    for nothing in ("0", "", None, "NaN"):
+        said = book.apply(row({"Symbol": "SPY", "PreviousClose": nothing}), 5)
+        assert said is None
+
+
 def test_an_underlying_without_a_price_says_nothing() -> None:
     book = Book("SPY")
     assert book.apply(row({"Symbol": "SPY", "Bid": "0", "Ask": None, "Last": "x"}), 1) is None

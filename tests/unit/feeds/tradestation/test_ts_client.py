@@ -165,6 +165,18 @@ def test_a_new_token_that_is_rejected_too_is_the_end(broker: Broker) -> None:
     assert len(broker.asked(f"/v3{PATH}")) == 2
 
 
+def test_a_login_that_was_served_before_outlives_a_host_that_refuses_new_tokens(
+    broker: Broker,
+) -> None:
+    no = [httpx.Response(401)] * 2
+    broker.on(f"/v3{PATH}", ok("before"), *no, *no, ok("after"))
+    assert [get(broker), get(broker)] == [b"before", b"after"]
+    assert len(broker.slept) == 2
+    broker.on("/v3/stream", *no)
+    with pytest.raises(UnavailableError, match="401 although the token is new"):
+        asyncio.run(read(broker))
+
+
 @pytest.mark.parametrize(
     ("reply", "pause"),
     [

@@ -14,7 +14,7 @@ from broker import Broker, Chunks
 
 from common.clock import SECOND, parse_instant, session_hours
 from common.errors import CredentialsError
-from common.feeds.frames import FrameWriter, read_session
+from common.feeds.frames import FrameWriter, Header, read_header
 from common.feeds.playback import RecordingFeed
 from common.feeds.tradestation.feed import TradeStationFeed, TradeStationSession
 from common.feeds.tradestation.listing import Choice
@@ -302,10 +302,10 @@ def test_a_stream_that_is_refused_ends_the_session_with_its_reason(broker: Broke
 def test_a_reader_that_breaks_unexpectedly_ends_the_session_and_is_not_swallowed(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(line: bytes) -> None:
-        raise ZeroDivisionError(line)
+    def broken(lines: list[bytes]) -> None:
+        raise ZeroDivisionError(lines)
 
-    monkeypatch.setattr("common.feeds.tradestation.streams.parse", broken)
+    monkeypatch.setattr("common.feeds.tradestation.streams.parse_all", broken)
     with pytest.raises(ZeroDivisionError):
         take(make_feed(broker, Time(NOON)), 9)
 
@@ -318,7 +318,7 @@ def test_what_was_recorded_plays_as_it_was(broker: Broker, tmp_path: Path) -> No
     time = Time(NOON)
     more = [lines(row(672, Bid="1.01", Volume=n)) for n in range(3)]
     broker.on(CHAIN, httpx.Response(200, stream=Chunks(FULL, *more, None)))
-    feed = make_feed(broker, time, tap=lambda session: FrameWriter(path, session))
+    feed = make_feed(broker, time, tap=lambda session: FrameWriter(path, Header(session=session)))
     live = take(feed, 5, then=lambda _: setattr(time, "now", time.now + SECOND))
 
     async def replay() -> tuple[Session, list[list[Update]]]:
@@ -329,7 +329,7 @@ def test_what_was_recorded_plays_as_it_was(broker: Broker, tmp_path: Path) -> No
     session, played = asyncio.run(replay())
     assert session.replay
     assert session.feed == "recording"
-    assert read_session(path).key == "SPY:2026-11-24:tradestation"
+    assert read_header(path).session.key == "SPY:2026-11-24:tradestation"
     flat = [update for frame in live for update in frame]
     again = [update for frame in played for update in frame]
     assert [repr(u).partition(", seq=")[0] for u in again] == [

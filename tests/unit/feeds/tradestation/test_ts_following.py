@@ -13,7 +13,7 @@ import pytest
 from broker import Broker
 
 from common.clock import parse_instant
-from common.feeds.frames import FrameWriter
+from common.feeds.frames import FrameWriter, Header
 from common.feeds.playback import RecordingFeed
 from common.feeds.tradestation.budget import StreamBudget
 from common.feeds.tradestation.feed import TradeStationFeed, TradeStationSession
@@ -458,7 +458,7 @@ def test_long_lists_of_quotes_become_several_streams(tmp_path: Path) -> None:
 def test_vix_is_kept_beside_and_is_no_price_of_the_underlying(tmp_path: Path) -> None:
     stage = Stage(tmp_path, choice(quote_symbols=("VIX", "SPY")))
     path = tmp_path / "spy.frames.gz"
-    stage.feed.tap = lambda session: FrameWriter(path, session)
+    stage.feed.tap = lambda session: FrameWriter(path, Header(session=session))
     vix = {"Symbol": "$vix.x", "Last": "17.31"}
     stage.quote("SPY,$VIX.X", spot(670.0), vix, {"Symbol": "$VIX.X", "NetChange": "1"})
 

@@ -20,6 +20,7 @@ from common.feeds.tradestation.messages import (
     StreamError,
     StreamStatus,
     parse,
+    parse_all,
 )
 from common.feeds.tradestation.wire import Lines
 
@@ -78,6 +79,20 @@ def test_every_line_is_a_message_of_the_protocol(cut: tuple[bytes, list[bytes]])
     messages = [parse(line) for line in Lines().feed(stream)]
     assert len(messages) == len([line for line in stream.split(b"\n") if line.strip()])
     assert not any(isinstance(message, Malformed) for message in messages)
+
+
+@given(st.integers(660, 663), st.sampled_from("CP"), PARTIAL)
+def test_however_a_row_is_decoded_it_says_the_same(
+    strike: int, right: str, fields: dict[str, Any]
+) -> None:
+    row = chain_row(strike, right, fields)
+    usual, field_by_field = json.dumps(row), json.dumps({**row, "Error": None})
+    said = [
+        Book("SPY").apply_all(parse_all([line.encode()]).rows, 1)
+        for line in (usual, field_by_field)
+    ]
+    assert len(said[0]) == 1
+    assert repr(said[0]) == repr(said[1])
 
 
 def test_a_line_is_given_only_when_it_is_complete() -> None:

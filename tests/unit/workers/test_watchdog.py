@@ -1,0 +1,130 @@
+"""What stands still is named, once; what need not move, or cannot be seen, is not."""
+
+from __future__ import annotations
+
+import time
+
+import fakeredis
+import msgspec
+import pytest
+from fakes import Clock, LossyRedis, make_session
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.models import JsonDict
+from workers.watchdog import LEVELS, Watchdog
+
+PATIENCE = 20.0
+
+
+class House:
+    """A platform of which only the signs of life are there."""
+
+    def __init__(self, client: fakeredis.FakeRedis) -> None:
+        self.client, self.clock = client, Clock()
+        self.dog = Watchdog(Cache(client), ["SPY"], ["greeks-0"], PATIENCE, monotonic=self.clock)
+        self.session(first_pass={})
+        self.level(1)
+        self.worker(1)
+
+    def session(self, **changes: object) -> None:
+        session = msgspec.structs.replace(make_session(), **changes)
+        Cache(self.client).save_session(session)
+
+    def level(self, at: int, epoch: int = 1) -> None:
+        fields: JsonDict = {"epoch": epoch, "at": at, "final": 0}
+        self.client.hset(keys.tick("SPY"), mapping=fields)
+
+    def worker(self, at: int) -> None:
+        self.client.hset(keys.actor("greeks", "greeks-0"), "at", at)
+
+    def look(self, *, after: float) -> list[str]:
+        self.clock.at += after
+        return self.dog.look()
+
+
+@pytest.fixture
+def house(client: fakeredis.FakeRedis) -> House:
+    """Everything has moved just now."""
+    house = House(client)
+    assert house.dog.look() == []
+    return house
+
+
+def test_what_moves_is_left_alone(house: House) -> None:
+    for second in range(2, 100):
+        house.level(second)
+        house.worker(second)
+        assert house.look(after=1.0) == []
+
+
+def test_levels_that_stand_still_wake_those_who_make_them(house: House) -> None:
+    for second in range(2, 22):
+        house.worker(second)
+        assert house.look(after=1.0) == []
+    house.worker(22)
+    assert house.look(after=1.0) == [*LEVELS]
+    house.worker(23)
+    assert house.look(after=1.0) == []  # they have their patience again
+
+
+def test_a_frozen_worker_is_woken_first_and_alone(house: House) -> None:
+    """Levels go on from the states that are there, or stand still because of it."""
+    assert house.look(after=PATIENCE + 1) == ["greeks-0"]
+    house.worker(2)
+    assert house.look(after=1.0) == []
+
+
+@pytest.mark.parametrize("change", [{"ended": True}, {"replay": True}, {"first_pass": None}])
+def test_where_no_level_is_due_none_is_missed(house: House, change: JsonDict) -> None:
+    house.session(**{"first_pass": {}, **change})
+    house.worker(2)
+    assert house.look(after=1.0) == []
+    house.worker(3)
+    assert house.look(after=3 * PATIENCE) == []
+
+
+def test_the_first_level_of_a_session_may_be_missing_too(house: House) -> None:
+    house.session(epoch=2, first_pass={})
+    house.worker(2)
+    assert house.look(after=1.0) == []
+    house.worker(3)
+    assert house.look(after=PATIENCE + 1) == [*LEVELS]
+
+
+def test_a_worker_that_never_spoke_is_supervisords_business(house: House) -> None:
+    house.client.delete(keys.actor("greeks", "greeks-0"))
+    house.level(2)
+    assert house.look(after=2 * PATIENCE) == []
+
+
+def test_while_redis_is_away_nobody_is_blamed() -> None:
+    client = LossyRedis()
+    house = House(client)
+    assert house.dog.look() == []
+    client.lose_answers("HGET", 100)
+    assert house.look(after=2 * PATIENCE) == []
+    client.lose_answers("HGET", 0)
+    assert house.look(after=1.0) == []
+    assert house.look(after=PATIENCE + 1) == ["greeks-0"]
+
+
+# --- starts and signs of life ------------------------------------------------------------------
+
+
+def test_starts_are_counted_by_instance(client: fakeredis.FakeRedis) -> None:
+    cache = Cache(client)
+    for instance in ("1", "1", "2", "2", "2"):
+        cache.note_start("greeks-0", instance=instance)
+    cache.note_start("beat", instance="")
+    cache.note_start("beat", instance="")
+    assert cache.starts() == {"greeks-0": 3, "beat": 2}
+
+
+def test_actors_are_found_by_group(client: fakeredis.FakeRedis) -> None:
+    client.hset(keys.actor("store", "store-0"), mapping={"at": time.time(), "handled": 4})
+    client.hset(keys.actor("greeks", "a:b"), mapping={"handled": 1})
+    assert {n: row["handled"] for n, row in Cache(client).actors("store").items()} == {
+        "store-0": "4"
+    }
+    assert list(Cache(client).actors("greeks")) == ["a:b"]

@@ -1,0 +1,78 @@
+"""What has gone quiet without ending, judged by what comes out of it.
+
+Owns the judgement; restarting is supervisord's. A running process proves nothing: Celery
+workers have been seen to stay alive and consume nothing after a lost connection
+(celery/celery#8030), beat to stop after tens of thousands of ticks (celery/celery#9622).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from common.bus import keys
+from common.bus.cache import Cache
+from common.errors import ServiceError
+
+LEVELS = ("celery", "beat")
+"""The programs without which there is no level of record."""
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """Looks about once a second at what should have moved since."""
+
+    cache: Cache
+    symbols: Sequence[str]
+    workers: Sequence[str]
+    """Greeks workers, by their consumer's name, which is their program's."""
+    patience: float
+    """How long something may stand still that should move [s]."""
+    monotonic: Callable[[], float] = time.monotonic
+    _moved: dict[str, tuple[object, float]] = field(default_factory=dict, init=False)
+
+    def look(self) -> list[str]:
+        """Programs that stand still; each is named once, and then has its patience again.
+
+        While Redis is out of reach nothing can be said, and everything has its patience anew.
+        """
+        try:
+            quiet = [name for name in self.workers if self._stands(name, self._worker(name))]
+            ticks = [self._stands(f"levels {s}", self._last_level(s)) for s in self.symbols]
+        except ServiceError:
+            self.forget()
+            return []
+        if any(ticks) and not quiet:  # without states there is no level, whoever ticks
+            quiet += LEVELS
+        for name in quiet:
+            self._moved.pop(name, None)
+        return quiet
+
+    def forget(self) -> None:
+        """Give everything its patience anew: something has been restarted."""
+        self._moved.clear()
+
+    def _stands(self, name: str, seen: object) -> bool:
+        """Whether it is what it was, for longer than patience; None is 'need not move'."""
+        now = self.monotonic()
+        before, since = self._moved.get(name, (None, now))
+        if seen is None or seen != before:
+            self._moved[name] = (seen, now)
+            return False
+        if now - since <= self.patience:
+            return False
+        self._moved[name] = (seen, now)
+        return True
+
+    def _worker(self, name: str) -> object:
+        """The last sign of life of a Greeks worker; it gives one a second."""
+        return self.cache.sign_of_life(keys.GREEKS_GROUP, name)
+
+    def _last_level(self, symbol: str) -> object:
+        """The instant of the last level of record, where there should be one every tick."""
+        session = self.cache.session(symbol)
+        if session is None or session.replay or session.ended or session.first_pass is None:
+            return None
+        tick = self.cache.tick(symbol)
+        return (session.epoch, tick.at if tick and tick.epoch == session.epoch else 0)
