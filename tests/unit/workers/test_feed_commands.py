@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +75,26 @@ def test_a_feed_option_is_one_for_all_or_one_by_symbol(folder: Path) -> None:
         found = context(folder, **{**before, **feed_options(option)})
         assert found.settings.feeds_in_use == wanted
         assert {part.settings.feed: part.settings.symbols for part in by_feed(found)} == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "chains"),
+    [
+        ({}, 9),  # one of ten is of quotes
+        ({"tradestation_count_quotes": False}, 10),
+        ({"near_money": 150}, 8),  # 152 symbols, a hundred a stream
+        ({"near_money": 150, "tradestation_max_symbols": 200}, 9),
+        ({"symbols": "SPY,QQQ,IWM"}, 2),
+    ],
+)
+def test_what_quotes_leave_of_the_budget_is_for_chains(
+    folder: Path, options: dict[str, Any], chains: int
+) -> None:
+    made = make_feeds(context(folder, **{"symbols": "SPY", "feed": "tradestation", **options}))
+    assert isinstance(made["SPY"], TradeStationFeed)
+    assert made["SPY"].choice.chain_streams == chains
+
+
+def test_more_symbols_than_the_budget_has_streams_for_are_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"2 symbols need 2 streams each; .* allows 3"):
+        make_feeds(context(folder, symbols="SPY,QQQ", feed="tradestation", tradestation_streams=3))
