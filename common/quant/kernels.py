@@ -18,7 +18,7 @@ import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -26,7 +26,8 @@ from common.models import BoolArray, FloatArray, StatusArray
 
 Name = Literal["compiled", "plain"]
 _PACKAGE = Path(__file__).parent
-_BLAS = "scipy.linalg"
+_NEEDLESS = ("scipy.linalg", "cffi", "yaml")
+"""What numba imports where it is to be had, and no kernel needs."""
 
 
 class Kernels(Protocol):
@@ -141,29 +142,33 @@ def use(name: Name) -> None:
 
 
 def _import_compiled(folder: Path | None) -> None:
-    config = importlib.import_module("numba").config
+    with _without(_NEEDLESS):
+        config = importlib.import_module("numba").config
     given: str = config.CACHE_DIR
     base = _cache_folder(given, folder)
     if base is not None:
         config.CACHE_DIR = str(base / f"kernels-{_digest()}")
     try:
-        with _without_linear_algebra():
+        with _without(_NEEDLESS):
             use("compiled")
     finally:
         config.CACHE_DIR = given
 
 
 @contextlib.contextmanager
-def _without_linear_algebra() -> Iterator[None]:
-    """numba looks for scipy's BLAS, which no kernel needs: 0.3 s and 25 MB of every worker."""
-    if _BLAS in sys.modules:
-        yield
-        return
-    sys.modules[_BLAS] = None  # type: ignore[assignment]  # import's own sign for 'there is none'
+def _without(names: Sequence[str]) -> Iterator[None]:
+    """Let these modules not be found, unless they are there already.
+
+    scipy's BLAS alone is 0.3 s and 25 MB of every worker.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # import's own sign for 'none there'
     try:
         yield
     finally:
-        del sys.modules[_BLAS]
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _cache_folder(given: str, folder: Path | None) -> Path | None:
