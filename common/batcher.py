@@ -155,8 +155,7 @@ class Batcher:
         held = self._latched.get((shard, key))
         if held is None:
             held = self._latched[shard, key] = _Latched()
-        fallen = 0 <= update.volume < held.volume
-        fallen |= 0 <= update.open_interest < held.open_interest
+        fallen = update.volume < held.volume or update.open_interest < held.open_interest
         self.held_counts += fallen
         held.take(update)
         waiting.append(

@@ -92,9 +92,10 @@ class Context:
         return client
 
     def note_start(self, program: str) -> None:
-        """Count a start of one of the instance's programs, if Redis answers."""
-        with suppress(ServiceError):
-            Cache(self.redis()).note_start(program, instance=os.environ.get(STARTED, ""))
+        """Count a start of one of the instance's programs, once Redis answers."""
+        cache, instance = Cache(self.redis()), os.environ.get(STARTED, "")
+        with suppress(ServiceError):  # counting is no reason not to start
+            wait_for(lambda: cache.note_start(program, instance=instance), seconds=30, what="Redis")
 
     def cache(self) -> Cache:
         """The cache of a server that answers."""

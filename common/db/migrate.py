@@ -9,9 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
+
 from common.db.connection import Connection, query, storage_errors
 from common.db.sql import Migration, bootstrap, migrations
 from common.errors import GexError, StorageError
+
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,18 @@ def _apply_missing(connection: Connection, tell: Callable[[str], None]) -> int:
 
 
 def _apply(connection: Connection, migration: Migration) -> None:
+    """Apply one, again where it deadlocked with who writes or looks after the tables."""
+    for _ in range(_TRIES - 1):
+        try:
+            return _apply_once(connection, migration)
+        except StorageError as error:
+            reason = error.__cause__.__cause__ if error.__cause__ else None
+            if not isinstance(reason, psycopg.errors.DeadlockDetected):
+                raise
+    return _apply_once(connection, migration)
+
+
+def _apply_once(connection: Connection, migration: Migration) -> None:
     try:
         with storage_errors(), connection.transaction():
             connection.execute(migration.text.encode())

@@ -158,7 +158,7 @@ def test_what_was_held_is_counted() -> None:
     given = batcher()
     for volume, interest in [(10, 5), (0, 5), (10, 0), (-1, -1), (11, 5)]:
         given.add([quote(volume=volume, open_interest=interest)])
-    assert given.held_counts == 2  # what is not said has not fallen
+    assert given.held_counts == 3  # once known, null is held too
 
 
 def test_latches_belong_to_one_contract() -> None:
