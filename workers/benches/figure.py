@@ -29,13 +29,11 @@ class Figure:
     own: float | None = None
     """Our own absolute figure behind a ratio, in the reference's unit."""
     reason: str | None = None
-    """Why there is nothing to measure here; the goal is then neither met nor missed."""
+    """Why there is nothing to measure here; that is a miss all the same."""
 
     @property
-    def meets(self) -> bool | None:
+    def meets(self) -> bool:
         """Whether the goal is met; what could not be measured misses."""
-        if self.reason is not None:
-            return None
         if self.value is None:
             return False
         if self.goal is None:

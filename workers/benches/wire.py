@@ -159,7 +159,7 @@ def _over_a_socket() -> list[Figure]:
             unit="rows/s",
             goal=goal,
         )
-        for figure_id, own, goal in (("wire_chain", "ours", 1.5), ("wire_ceiling", "bytes", None))
+        for figure_id, own, goal in (("wire_chain", "ours", 5.0), ("wire_ceiling", "bytes", None))
     ]
 
 

@@ -37,7 +37,7 @@ def bench(
     for name in wanted:
         with console.status(f"measuring {name} …"):
             figures = suites[name]()
-        met &= all(figure.meets is not False for figure in figures)
+        met &= all(figure.meets for figure in figures)
         if json:
             print_json(
                 {"bench": name, "machine": machine(), "figures": [f.to_json() for f in figures]}
@@ -88,8 +88,8 @@ def _show(name: str, figures: list[Figure]) -> None:
         )
         goal = "–" if figure.goal is None else f"{figure.direction} {figure.goal:g}"
         mark = "[green]meets[/]" if figure.meets else "[bold red]misses[/]"
-        if figure.meets is None:
-            mark = figure.reason or ""
+        if figure.reason:
+            mark = f"{mark}: {figure.reason}"
         value = "–" if figure.value is None else f"{figure.value:,.4g}"
         table.add_row(figure.id, value, figure.unit, shown, goal, mark)
     console.print(table)
