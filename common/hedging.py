@@ -118,10 +118,11 @@ class _Instant:
 def _shares(book: Book, scenarios: Sequence[tuple[_Instant, float]]) -> FloatArray:
     """Shares that the dealers are long at each (instant, spot) [shares]."""
     calls = np.zeros(book.strikes.shape, dtype=np.bool_)
-    deltas, compute = np.empty(book.strikes.shape), kernels.active().deltas
+    deltas, compute, filled = np.empty(calls.shape), kernels.active().deltas, kernels.filled
     shares = np.empty(len(scenarios))
     for place, (at, spot) in enumerate(scenarios):
-        compute(spot * at.bases, book.strikes, at.years, book.sigmas, at.growth, calls, deltas)
+        forwards = spot * at.bases
+        filled(compute(forwards, book.strikes, at.years, book.sigmas, at.growth, calls, deltas))
         deltas *= book.positions
         shares[place] = deltas.sum() - at.puts_lose
     return MULTIPLIER * shares

@@ -119,7 +119,8 @@ def _share_delta(levels: Levels) -> list[str]:
     growth = board.discounts[rows] * bases
     for at in (spot - bump, spot + bump):
         found = np.empty(rows.size)
-        kernels.active().deltas(at * bases, strikes, years, sigmas, growth, puts, found)
+        compute = kernels.active().deltas
+        kernels.filled(compute(at * bases, strikes, years, sigmas, growth, puts, found))
         shares.append(float(np.sum(position * found)))
     slope = (shares[1] - shares[0]) / (2.0 * bump) * spot * spot * ONE_PERCENT
     table = levels.strikes

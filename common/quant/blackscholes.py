@@ -169,7 +169,7 @@ def deltas(
     with np.errstate(all="ignore"):
         growth = np.exp(-r * np.maximum(T, 0.0)) * (F / S)
     out = np.empty(K.size)
-    kernels.active().deltas(F, K, T, s, growth, put, out)
+    kernels.filled(kernels.active().deltas(F, K, T, s, growth, put, out))
     return out.reshape(shape)
 
 
@@ -207,13 +207,10 @@ def greeks(
     compute = kernels.active().greeks
     if type(spots) is np.ndarray and type(strikes) is np.ndarray is type(rates):
         out = np.empty((11, strikes.size))
-        try:
-            if compute(spots, forwards, strikes, years, sigmas, rates, puts, out):  # type: ignore[arg-type]  # it looks itself
-                return Greeks(out)
-        except TypeError:
-            pass  # no columns: they are made below
+        if compute(spots, forwards, strikes, years, sigmas, rates, puts, out):  # type: ignore[arg-type]  # it looks itself
+            return Greeks(out)
     numbers = (spots, forwards, strikes, years, sigmas, rates)
     (S, F, K, T, s, r), put, shape = columns(numbers, puts)
     out = np.empty((11, K.size))
-    compute(S, F, K, T, s, r, put, out)
+    kernels.filled(compute(S, F, K, T, s, r, put, out))
     return Greeks(out.reshape((11, *shape)))

@@ -23,5 +23,14 @@ def columns(
         shape = np.broadcast_shapes(marks.shape, *(part.shape for part in parts))
         parts = [np.broadcast_to(part, shape).copy() for part in parts]
         marks = np.broadcast_to(marks, shape).copy()
-    flat = [np.require(part, requirements=["C", "W"]).reshape(-1) for part in parts]
-    return flat, np.require(marks, requirements=["C", "W"]).reshape(-1), marks.shape
+    flat = [np.require(part, requirements=["C", "A"]).reshape(-1) for part in parts]
+    return flat, np.require(marks, requirements=["C", "A"]).reshape(-1), marks.shape
+
+
+def are_columns(numbers: Sequence[object], flags: object, n: int) -> bool:
+    """Whether these are arrays (n,), the numbers of float64 and the flags of bool."""
+    parts = [*((part, np.float64) for part in numbers), (flags, np.bool_)]
+    return all(
+        isinstance(part, np.ndarray) and part.dtype == kind and part.shape == (n,)
+        for part, kind in parts
+    )

@@ -58,12 +58,9 @@ def implied_vol(
     if type(prices) is np.ndarray and type(forwards) is np.ndarray is type(years):
         shape = prices.shape
         sigmas, statuses = np.empty(shape), np.empty(shape, _CODE)
-        try:
-            if solve(prices, forwards, strikes, years, discounts, puts, sigmas, statuses):  # type: ignore[arg-type]  # it looks itself
-                return ImpliedVols(sigmas, statuses)
-        except TypeError:
-            pass  # no columns: they are made below
+        if solve(prices, forwards, strikes, years, discounts, puts, sigmas, statuses):  # type: ignore[arg-type]  # it looks itself
+            return ImpliedVols(sigmas, statuses)
     (p, F, K, T, D), put, shape = columns((prices, forwards, strikes, years, discounts), puts)
     sigmas, statuses = np.empty(p.size), np.empty(p.size, np.uint8)
-    solve(p, F, K, T, D, put, sigmas, statuses)
+    kernels.filled(solve(p, F, K, T, D, put, sigmas, statuses))
     return ImpliedVols(sigmas.reshape(shape), statuses.reshape(shape))

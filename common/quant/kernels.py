@@ -1,38 +1,31 @@
 """Which kernels compute: compiled ones, or plain numpy where no compiler is to be had.
 
 Owns that choice and where compiled code is kept between runs; must not compute anything.
-Nothing is compiled, and numba is not imported, before the first volatility is asked for or
-:func:`load` is called, so that processes that solve nothing pay nothing.
+Nothing is compiled or loaded before the first volatility is asked for or :func:`load` is
+called, so that processes that solve nothing pay nothing.
 
 Compiled code is kept beside these modules if that folder can be written, else in the folder
-that :func:`load` is given, else where numba keeps its own; in a folder named after a digest of
-the sources, because numba looks only at the file of a kernel and not at what it inlines. It
-holds what was compiled for each processor, and two processes that compile at once both
-replace the files whole.
+that :func:`load` is given, else in the user's cache.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib
 import os
-import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, cast
+
+import platformdirs
 
 from common.models import BoolArray, FloatArray, StatusArray
 
 Name = Literal["compiled", "plain"]
 _PACKAGE = Path(__file__).parent
-_NEEDLESS = ("scipy.linalg", "cffi", "yaml")
-"""What numba imports where it is to be had, and no kernel needs."""
 
 
 class Kernels(Protocol):
     """What both implementations offer. Arrays are one-dimensional and contiguous; a kernel
-    returns False, or raises TypeError, where they are not, and fills its last arguments else.
+    returns False where they are not, and fills its last arguments else.
     """
 
     def implied_vols(
@@ -107,6 +100,17 @@ class _Choice:
 
     kernels: Kernels | None = None
     name: Name = "plain"
+    compiled: Kernels | None = None
+    """The compiled ones, once they were loaded."""
+
+
+def filled(done: bool) -> None:
+    """What a kernel returned is looked at here where its arguments must be columns.
+
+    :raises ValueError: when they were none, and nothing was computed.
+    """
+    if not done:
+        raise ValueError("a kernel takes contiguous columns of one length")
 
 
 def active() -> Kernels:
@@ -126,8 +130,8 @@ def load(*, folder: Path | None = None) -> Name:
     """
     if _Choice.kernels is None:
         try:
-            _import_compiled(folder)
-        except (ImportError, RuntimeError, OSError):  # no numba, none that works, no folder
+            _use_compiled(folder)
+        except (ImportError, RuntimeError, OSError):  # no compiler, none that works, no folder
             use("plain")
     return _Choice.name
 
@@ -137,50 +141,23 @@ def use(name: Name) -> None:
 
     :raises ImportError: when there is no compiler for the compiled ones.
     """
-    module = importlib.import_module(f"common.quant.{name}")
-    _Choice.kernels, _Choice.name = cast(Kernels, module), name
+    if name == "compiled":
+        _use_compiled(None)
+    else:
+        plain = importlib.import_module("common.quant.plain")
+        _Choice.kernels, _Choice.name = cast(Kernels, plain), name
 
 
-def _import_compiled(folder: Path | None) -> None:
-    with _without(_NEEDLESS):
-        config = importlib.import_module("numba").config
-    given: str = config.CACHE_DIR
-    base = _cache_folder(given, folder)
-    if base is not None:
-        config.CACHE_DIR = str(base / f"kernels-{_digest()}")
-    try:
-        with _without(_NEEDLESS):
-            use("compiled")
-    finally:
-        config.CACHE_DIR = given
+def _use_compiled(folder: Path | None) -> None:
+    if _Choice.compiled is None:
+        from common.quant import machine_code  # noqa: PLC0415  # LLVM is 50 MB
+
+        _Choice.compiled = machine_code.load(_cache_folder(folder))
+    _Choice.kernels, _Choice.name = _Choice.compiled, "compiled"
 
 
-@contextlib.contextmanager
-def _without(names: Sequence[str]) -> Iterator[None]:
-    """Let these modules not be found, unless they are there already.
-
-    scipy's BLAS alone is 0.3 s and 25 MB of every worker.
-    """
-    hidden = [name for name in names if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # import's own sign for 'none there'
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
-def _cache_folder(given: str, folder: Path | None) -> Path | None:
-    """NUMBA_CACHE_DIR of the user, this package, the given folder; None is numba's choice."""
-    if given:
-        return Path(given)
-    return _PACKAGE / "__pycache__" if os.access(_PACKAGE, os.W_OK) else folder
-
-
-def _digest() -> str:
-    """Of all sources that go into the compiled code."""
-    found = hashlib.sha256()
-    for path in [_PACKAGE / "limits.py", *sorted((_PACKAGE / "compiled").glob("*.py"))]:
-        found.update(path.read_bytes())
-    return found.hexdigest()[:12]
+def _cache_folder(folder: Path | None) -> Path:
+    """This package's, the given one, the user's."""
+    if os.access(_PACKAGE, os.W_OK):
+        return _PACKAGE / "__pycache__"
+    return folder or platformdirs.user_cache_path("gex-platform", appauthor=False)

@@ -68,7 +68,8 @@ def net_gex(*, book: Book, spots: FloatArray) -> FloatArray:
     out = np.zeros(spots.shape)
     order = None if np.all(spots[1:] >= spots[:-1]) else np.argsort(spots, kind="stable")
     ascending = spots if order is None else spots[order]
-    kernels.active().net_gex(*_columns(book), ascending, _anchor(book), out)
+    compute = kernels.active().net_gex
+    kernels.filled(compute(*_columns(book), ascending, _anchor(book), out))
     if order is not None:
         out[order] = out.copy()
     return out * (MULTIPLIER * ONE_PERCENT)
@@ -145,7 +146,8 @@ def _refine(
     """The root of each bracket of the curve."""
     signs = np.sign(curve.net_gex[lower])
     brackets = np.array([curve.spots[lower], curve.spots[upper], signs])
-    kernels.active().refine(*_columns(book), _anchor(book), ROOT_TOLERANCE, brackets)
+    shrink = kernels.active().refine
+    kernels.filled(shrink(*_columns(book), _anchor(book), ROOT_TOLERANCE, brackets))
     return np.sort(brackets[0])
 
 

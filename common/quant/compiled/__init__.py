@@ -1,8 +1,17 @@
-"""The kernels compiled by numba; importing this compiles them, or loads them from the cache."""
+"""The kernels' sources, compiled by numba when this is imported: see
+:mod:`common.quant.machine_code` for what becomes of them.
+"""
 
 from common.quant.compiled.deltas import deltas
 from common.quant.compiled.greeks import greeks
 from common.quant.compiled.implied_vol import implied_vols
 from common.quant.compiled.profile import net_gex, refine
 
-__all__ = ["deltas", "greeks", "implied_vols", "net_gex", "refine"]
+KERNELS = {
+    "deltas": deltas,
+    "greeks": greeks,
+    "implied_vols": implied_vols,
+    "net_gex": net_gex,
+    "refine": refine,
+}
+"""Name: compiled entry."""

@@ -5,11 +5,21 @@ Owns the arithmetic; formulas and units are those of :mod:`common.quant.blacksch
 
 from __future__ import annotations
 
-from numba import njit, types
+from numba import njit
 
+from common.quant.compiled.arguments import (
+    BOOL,
+    DOUBLE,
+    are_columns,
+    column,
+    entry,
+    flags,
+    is_array,
+    is_column,
+    length,
+    python_bool,
+)
 from common.quant.compiled.elementary import (
-    COLUMN,
-    FLAGS,
     NAN,
     ROUNDS,
     arrays_are_distinct,
@@ -17,8 +27,6 @@ from common.quant.compiled.elementary import (
     mills,
 )
 from common.quant.compiled.greeks import moneyness
-
-SIGNATURE = types.boolean(*[COLUMN] * 5, FLAGS, COLUMN)
 
 
 @inlined
@@ -45,11 +53,18 @@ def _deltas(F, K, T, s, growth, put, out):
         out[i] = _delta(F[i], K[i], T[i], s[i], growth[i], put[i])
 
 
-@njit(SIGNATURE, cache=True, **ROUNDS)
-def deltas(F, K, T, s, growth, put, out):
-    """Fill ``out`` with phi · growth · N(phi d1); once T <= 0 with what settlement leaves."""
-    n = K.size
-    if not (F.size == T.size == s.size == growth.size == put.size == out.size == n):
-        return False
-    _deltas(F, K, T, s, growth, put, out)
-    return True
+@entry
+def deltas(self, args, count):
+    """(F, K, T, s, growth, put, out): fill ``out`` with phi · growth · N(phi d1); once T <= 0
+    with what settlement leaves.
+    """
+    if not (count == 7 and is_array(self, args, 0, DOUBLE, 1)):
+        return python_bool(0)
+    n = length(args, 0, 0)
+    right = are_columns(self, args, 1, 5, n) and is_column(self, args, 5, BOOL, n)
+    if not (right and is_column(self, args, 6, DOUBLE, n)):
+        return python_bool(0)
+    F, K, T = column(args, 0, n), column(args, 1, n), column(args, 2, n)
+    s, growth, put = column(args, 3, n), column(args, 4, n), flags(args, 5, n)
+    _deltas(F, K, T, s, growth, put, column(args, 6, n))
+    return python_bool(1)

@@ -23,8 +23,6 @@ from numba.extending import intrinsic
 ROUNDS = {"error_model": "numpy"}
 """Options of every kernel: a division by zero gives infinity, as in numpy."""
 inlined = njit(forceinline=True, **ROUNDS)
-COLUMN, FLAGS, CODES = types.float64[::1], types.boolean[::1], types.uint8[::1]
-TABLE = types.float64[:, ::1]
 NAN = float("nan")
 
 ROOT_TWO_PI_INVERSE = 0.3989422804014327

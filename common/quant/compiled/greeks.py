@@ -10,15 +10,25 @@ from __future__ import annotations
 
 from math import sqrt
 
-from numba import njit, types
+from numba import njit
 
+from common.quant.compiled.arguments import (
+    BOOL,
+    DOUBLE,
+    are_columns,
+    column,
+    entry,
+    flags,
+    is_array,
+    is_column,
+    length,
+    python_bool,
+    table,
+)
 from common.quant.compiled.elementary import (
-    COLUMN,
-    FLAGS,
     NAN,
     ROOT_TWO_PI_INVERSE,
     ROUNDS,
-    TABLE,
     arrays_are_distinct,
     exp,
     fma,
@@ -28,7 +38,6 @@ from common.quant.compiled.elementary import (
     mills_pair,
 )
 
-SIGNATURE = types.boolean(*[COLUMN] * 6, FLAGS, TABLE)
 _FAR = 1416.0  # d1² beyond which n(d1) is below the smallest normal double
 _DAY = 1.0 / 365.0
 
@@ -127,15 +136,22 @@ def _rows(
         ) = _closed_forms(S[i], F[i], K[i], T[i], s[i], r[i], put[i])
 
 
-@njit(SIGNATURE, cache=True, **ROUNDS)
-def greeks(S, F, K, T, s, r, put, out):
-    """Fill ``out`` (11, n), a row per Greek; arrays (n,), contiguous; False if they are not."""
-    n = K.size
-    if not (S.size == F.size == T.size == s.size == r.size == put.size == n == out.shape[1]):
-        return False
+@entry
+def greeks(self, args, count):
+    """(S, F, K, T, s, r, put, out): fill ``out`` (11, n), a row per Greek."""
+    if not (count == 8 and is_array(self, args, 0, DOUBLE, 1)):
+        return python_bool(0)
+    n = length(args, 0, 0)
+    right = are_columns(self, args, 1, 6, n) and is_column(self, args, 6, BOOL, n)
+    if not (right and is_array(self, args, 7, DOUBLE, 2)):
+        return python_bool(0)
+    if not (length(args, 7, 0) == 11 and length(args, 7, 1) == n):
+        return python_bool(0)
+    out = table(args, 7, 11, n)
     _rows(
-        *(S, F, K, T, s, r, put),
+        *(column(args, 0, n), column(args, 1, n), column(args, 2, n), column(args, 3, n)),
+        *(column(args, 4, n), column(args, 5, n), flags(args, 6, n)),
         *(out[0], out[1], out[2], out[3], out[4], out[5]),
         *(out[6], out[7], out[8], out[9], out[10]),
     )
-    return True
+    return python_bool(1)

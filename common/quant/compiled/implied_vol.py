@@ -23,13 +23,25 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-from numba import njit, types
+from numba import carray, njit
 
 from common.models import Status
+from common.quant.compiled.arguments import (
+    BOOL,
+    BYTE,
+    DOUBLE,
+    are_columns,
+    codes,
+    column,
+    entry,
+    flags,
+    is_array,
+    is_column,
+    length,
+    python_bool,
+    stack,
+)
 from common.quant.compiled.elementary import (
-    CODES,
-    COLUMN,
-    FLAGS,
     NAN,
     ROOT_TWO_PI_INVERSE,
     ROUNDS,
@@ -44,9 +56,9 @@ from common.quant.compiled.elementary import (
 from common.quant.compiled.general import general
 from common.quant.limits import LOWEST_TOTAL, NOISE
 
-SIGNATURE = types.boolean(*[COLUMN] * 5, FLAGS, COLUMN, CODES)
 BLOCK = 128
 _ROW = 136  # doubles between scratch rows; not a power of two, so that none share a cache set
+_room = stack(7 * _ROW)
 _QUICK_TOTAL, _QUICK_LOG, _QUICK_H, _QUICK_GAP = 0.4, 1.0, 25.0, 0.02
 _TINY = 1e-200
 _OK, _EXPIRED = int(Status.OK), int(Status.EXPIRED)
@@ -223,22 +235,27 @@ def _rest(p, F, K, T, D, put, sigmas, statuses, start, stop):
         statuses[i] = reason
 
 
-@njit(SIGNATURE, cache=True, **ROUNDS)
-def implied_vols(p, F, K, T, D, put, sigmas, statuses):
-    """Fill ``sigmas`` and ``statuses``, all arrays (n,) and contiguous; False if they are not."""
-    size = p.size
-    if not (F.size == K.size == T.size == D.size == put.size == size):
-        return False
-    scratch = np.empty((7, _ROW))
+@entry
+def implied_vols(self, args, count):
+    """(p, F, K, T, D, put, sigmas, statuses): fill the last two; arrays (n,)."""
+    if not (count == 8 and is_array(self, args, 0, DOUBLE, 1)):
+        return python_bool(0)
+    n = length(args, 0, 0)
+    right = are_columns(self, args, 1, 5, n) and is_column(self, args, 5, BOOL, n)
+    if not (right and is_column(self, args, 6, DOUBLE, n) and is_column(self, args, 7, BYTE, n)):
+        return python_bool(0)
+    p, F, K, T = column(args, 0, n), column(args, 1, n), column(args, 2, n), column(args, 3, n)
+    D, put, sigmas = column(args, 4, n), flags(args, 5, n), column(args, 6, n)
+    statuses, scratch = codes(args, 7, n), carray(_room(), (7, _ROW), np.float64)
     betas, inverses, logs, totals = scratch[0], scratch[1], scratch[2], scratch[3]
     hs, series, gaps = scratch[4], scratch[5], scratch[6]
-    for start in range(0, size, BLOCK):
-        count = min(BLOCK, size - start)
-        _prepare(p, F, K, D, put, betas, inverses, logs, start, count)
-        _start(inverses, logs, totals, count)
-        _compare(betas, inverses, logs, totals, hs, series, gaps, count)
-        left = _finish(totals, hs, series, gaps, logs, T, sigmas, start, count)
-        statuses[start : start + count] = _OK
+    for start in range(0, n, BLOCK):
+        rows = min(BLOCK, n - start)
+        _prepare(p, F, K, D, put, betas, inverses, logs, start, rows)
+        _start(inverses, logs, totals, rows)
+        _compare(betas, inverses, logs, totals, hs, series, gaps, rows)
+        left = _finish(totals, hs, series, gaps, logs, T, sigmas, start, rows)
+        statuses[start : start + rows] = _OK
         if left:
-            _rest(p, F, K, T, D, put, sigmas, statuses, start, start + count)
-    return True
+            _rest(p, F, K, T, D, put, sigmas, statuses, start, start + rows)
+    return python_bool(1)

@@ -8,17 +8,29 @@ below the smallest double, which leaves few spots of a 0DTE chain.
 
 from __future__ import annotations
 
+import math
 from math import sqrt
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 
+from common.quant.compiled.arguments import (
+    DOUBLE,
+    are_columns,
+    column,
+    entry,
+    is_array,
+    is_column,
+    is_number,
+    length,
+    number,
+    python_bool,
+    table,
+)
 from common.quant.compiled.elementary import (
-    COLUMN,
     ROOT_TWO_PI_INVERSE,
     ROUNDER,
     ROUNDS,
-    TABLE,
     arrays_are_distinct,
     bits,
     fma,
@@ -33,8 +45,6 @@ _LANES = 8  # ranges of spots are widened to whole vectors
 _BASE_2 = 0.8493218002880191  # sqrt(log2(e)/2): n(d) = n(0) 2^-(d · this)²
 _LEAST_POWER = -(FARTHEST_D1 * FARTHEST_D1) * _BASE_2 * _BASE_2
 _FARTHEST = FARTHEST_D1 * _BASE_2
-CURVE = types.boolean(*[COLUMN] * 7, types.float64, COLUMN)
-ROOTS = types.boolean(*[COLUMN] * 6, types.float64, types.float64, TABLE)
 
 
 @inlined
@@ -94,22 +104,14 @@ def _position(logs, size, bound):
     return low
 
 
-@njit(CURVE, cache=True, **ROUNDS)
-def net_gex(K, b, T, s, D, q, spots, anchor, out):
-    """Fill ``out`` (g,) at ascending ``spots`` (g,) for contracts (n,); False on other sizes."""
-    n, g = K.size, spots.size
-    if not (b.size == T.size == s.size == D.size == q.size == n and out.size == g):
-        return False
-    terms = np.empty((3, n))
-    inverse, shift, scale = terms[0], terms[1], terms[2]
-    _terms(K, b, T, s, D, q, anchor, inverse, shift, scale)
-    if g == 0:
-        return True
-    padded = (g + _LANES - 1) // _LANES * _LANES
-    logs, sums = np.zeros(padded), np.zeros(padded)
+@njit(**ROUNDS)
+def _add_all(inverse, shift, scale, spots, anchor, logs, sums):
+    """Fill ``logs`` and ``sums``, both as long as whole vectors hold the spots."""
+    g, padded = spots.size, logs.size
+    logs[:], sums[:] = 0.0, 0.0
     for j in range(g):
         logs[j] = log_ratio(spots[j], anchor)
-    for i in range(n):
+    for i in range(inverse.size):
         reach, centre = 1.01 * _FARTHEST / inverse[i], -shift[i] / inverse[i]
         first, last = 0, padded
         if centre - reach > logs[0]:
@@ -117,9 +119,35 @@ def net_gex(K, b, T, s, D, q, spots, anchor, out):
         if centre + reach < logs[g - 1]:
             last = (_position(logs, g, centre + reach) + _LANES - 1) // _LANES * _LANES
         _add(logs, inverse[i], shift[i], scale[i], sums, first, last)
-    for j in range(g):
-        out[j] = sums[j] * spots[j] * ROOT_TWO_PI_INVERSE
-    return True
+
+
+@entry
+def net_gex(self, args, count):
+    """(K, b, T, s, D, q, spots, out, scratch, anchor): fill ``out`` (g,) at ascending ``spots``
+    (g,) for contracts (n,); scratch of 3 n + 2 g + 16 doubles.
+    """
+    if not (count == 10 and is_number(self, args, 9) and is_array(self, args, 0, DOUBLE, 1)):
+        return python_bool(0)
+    n = length(args, 0, 0)
+    if not (are_columns(self, args, 1, 6, n) and is_array(self, args, 6, DOUBLE, 1)):
+        return python_bool(0)
+    g = length(args, 6, 0)
+    padded = (g + _LANES - 1) // _LANES * _LANES
+    right = is_column(self, args, 7, DOUBLE, g) and is_array(self, args, 8, DOUBLE, 1)
+    if not (right and length(args, 8, 0) >= 3 * n + 2 * padded):
+        return python_bool(0)
+    K, b, T = column(args, 0, n), column(args, 1, n), column(args, 2, n)
+    s, D, q = column(args, 3, n), column(args, 4, n), column(args, 5, n)
+    spots, out, anchor = column(args, 6, g), column(args, 7, g), number(args, 9)
+    room = column(args, 8, 3 * n + 2 * padded)
+    inverse, shift, scale = room[:n], room[n : 2 * n], room[2 * n : 3 * n]
+    _terms(K, b, T, s, D, q, anchor, inverse, shift, scale)
+    if g:
+        logs, sums = room[3 * n : 3 * n + padded], room[3 * n + padded :]
+        _add_all(inverse, shift, scale, spots, anchor, logs, sums)
+        for j in range(g):
+            out[j] = sums[j] * spots[j] * ROOT_TWO_PI_INVERSE
+    return python_bool(1)
 
 
 @njit(**ROUNDS)
@@ -137,37 +165,49 @@ def _at(log, inverse, shift, scale, values, slopes):
     return value, slope
 
 
-@njit(ROOTS, cache=True, **ROUNDS)
-def refine(K, b, T, s, D, q, anchor, tolerance, brackets):
-    """Shrink ``brackets`` (3, k): lower spot, upper spot, sign at the lower; in place.
+@njit(**ROUNDS)
+def _root(low, high, rising, tolerance, inverse, shift, scale, values, slopes):
+    """Newton's step in ln S where it stays inside, the middle where it does not."""
+    x, width = 0.5 * (low + high), high - low
+    for _ in range(ROOT_STEPS):
+        value, slope = _at(x, inverse, shift, scale, values, slopes)
+        if value == 0.0:
+            return x
+        if (value > 0.0) == rising:
+            low = x
+        else:
+            high = x
+        step = -value / slope
+        inside = slope != 0.0 and low < x + step < high and abs(step) < 0.5 * width
+        width = abs(step) if inside else 0.5 * (high - low)
+        x = x + step if inside else 0.5 * (low + high)
+        if width <= tolerance:
+            return x
+    return 0.5 * (low + high)
 
-    Newton's step in ln S where it stays inside, the middle where it does not.
+
+@entry
+def refine(self, args, count):
+    """(K, b, T, s, D, q, brackets, scratch, anchor, tolerance): shrink ``brackets`` (3, k) in
+    place: lower spot, upper spot, sign at the lower; scratch of 5 n doubles.
     """
-    n = K.size
-    if not b.size == T.size == s.size == D.size == q.size == n:
-        return False
-    work = np.empty((5, n))
+    right = count == 10 and is_number(self, args, 8) and is_number(self, args, 9)
+    if not (right and is_array(self, args, 0, DOUBLE, 1)):
+        return python_bool(0)
+    n = length(args, 0, 0)
+    if not (are_columns(self, args, 1, 6, n) and is_array(self, args, 6, DOUBLE, 2)):
+        return python_bool(0)
+    if not (length(args, 6, 0) == 3 and is_column(self, args, 7, DOUBLE, 5 * n)):
+        return python_bool(0)
+    K, b, T = column(args, 0, n), column(args, 1, n), column(args, 2, n)
+    s, D, q = column(args, 3, n), column(args, 4, n), column(args, 5, n)
+    work, anchor, tolerance = table(args, 7, 5, n), number(args, 8), number(args, 9)
     inverse, shift, scale, values, slopes = work[0], work[1], work[2], work[3], work[4]
     _terms(K, b, T, s, D, q, anchor, inverse, shift, scale)
+    brackets = table(args, 6, 3, length(args, 6, 1))
     for k in range(brackets.shape[1]):
         low, high = log_ratio(brackets[0, k], anchor), log_ratio(brackets[1, k], anchor)
-        x, width = 0.5 * (low + high), high - low
-        for _ in range(ROOT_STEPS):
-            value, slope = _at(x, inverse, shift, scale, values, slopes)
-            if value == 0.0:
-                low, high = x, x
-                break
-            if (value > 0.0) == (brackets[2, k] > 0.0):
-                low = x
-            else:
-                high = x
-            step = -value / slope
-            inside = slope != 0.0 and low < x + step < high and abs(step) < 0.5 * width
-            width = abs(step) if inside else 0.5 * (high - low)
-            x = x + step if inside else 0.5 * (low + high)
-            if width <= tolerance:
-                low, high = x, x
-                break
-        middle = 0.5 * (low + high)
-        brackets[0, k] = brackets[1, k] = anchor * np.exp(middle)
-    return True
+        rising = brackets[2, k] > 0.0
+        root = _root(low, high, rising, tolerance, inverse, shift, scale, values, slopes)
+        brackets[0, k] = brackets[1, k] = anchor * math.exp(root)
+    return python_bool(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from common.models import BoolArray, FloatArray
+from common.quant.columns import are_columns
 from common.quant.plain.elementary import exact_product, log_ratio, log_ratio_pair, mills
 
 _ROOT_TWO_PI_INVERSE = 0.3989422804014327
@@ -45,7 +46,7 @@ def greeks(
     out: FloatArray,
 ) -> bool:
     """Fill ``out`` (11, n), a row per Greek; arrays (n,); False if they are not."""
-    if {part.shape for part in (S, F, K, T, s, r, put)} != {out.shape[1:]}:
+    if len(out) != 11 or not are_columns((S, F, K, T, s, r), put, out.shape[1]):
         return False
     with np.errstate(all="ignore"):
         d1, v, density = moneyness(F, K, T, s)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from common.models import BoolArray, FloatArray, Status, StatusArray
+from common.quant.columns import are_columns
 from common.quant.limits import HIGHEST_TOTAL, LOWEST_TOTAL, MAX_STEPS, NOISE
 from common.quant.plain.elementary import exact_product, log_ratio
 from common.quant.plain.value import ROOT_TWO_PI_INVERSE, value_branches
@@ -40,7 +41,7 @@ def implied_vols(
     statuses: StatusArray,
 ) -> bool:
     """Fill ``sigmas`` and ``statuses``, all arrays (n,); False if they are not."""
-    if {part.shape for part in (p, F, K, T, D, put)} != {(sigmas.size,)}:
+    if not are_columns((p, F, K, T, D), put, sigmas.size):
         return False
     with np.errstate(all="ignore"):
         intrinsic = np.maximum(np.where(put, K - F, F - K), 0.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from common.models import BoolArray, FloatArray
+from common.quant.columns import are_columns
 from common.quant.plain.elementary import log_ratio, mills, mills_rest
 from common.quant.plain.greeks import moneyness
 
@@ -97,7 +98,7 @@ def deltas(
     out: FloatArray,
 ) -> bool:
     """Fill ``out`` with phi · growth · N(phi d1); once T <= 0 with what settlement leaves."""
-    if {part.shape for part in (F, K, T, s, growth, put)} != {(out.size,)}:
+    if not are_columns((F, K, T, s, growth), put, out.size):
         return False
     with np.errstate(all="ignore"):
         sign = np.where(put, -1.0, 1.0)

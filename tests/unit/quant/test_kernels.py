@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common.models import Status
-from common.quant import kernels
+from common.quant import kernels, layout, machine_code
 from common.quant.blackscholes import GREEKS, greeks, price
 from common.quant.implied_vol import implied_vol
 from common.quant.zero_gamma import Book, curve, net_gex, zero_gammas
@@ -162,47 +162,106 @@ def run(code: str, **environment: str) -> str:
     return result.stdout.strip()
 
 
-def test_numba_is_not_imported_before_something_is_solved() -> None:
+KEPT_IN = "from pathlib import Path; kernels._cache_folder = lambda folder: Path({!r})\n"
+
+
+def test_nothing_is_loaded_before_something_is_solved() -> None:
     code = (
         "import common.levels, common.tick, workers.ingest, workers.tasks, sys\n"
         "from common.market_model import MarketModel\n"
         "from datetime import date\n"
         "model = MarketModel(symbol='SPY', seed=1, trading_date=date(2026, 8, 19))\n"
         "model.quotes(1787155200000000)\n"
-        "print('numba' in sys.modules, 'scipy' in sys.modules)"
+        "print('llvmlite' in sys.modules, 'numba' in sys.modules, 'scipy' in sys.modules)"
     )
-    assert run(code) == "False False"
+    assert run(code) == "False False False"
 
 
-def test_the_compiled_kernels_load_without_scipy() -> None:
+def test_compiled_once_the_kernels_load_without_the_compiler() -> None:
+    kernels.load()
     code = (
         "import sys; from common.quant import kernels\n"
-        "print(kernels.load(), 'scipy.linalg' in sys.modules)\n"
-        "import scipy.linalg"
+        "print(kernels.load(), 'numba' in sys.modules, 'scipy' in sys.modules)\n"
     )
-    assert run(code) == "compiled False"
+    assert run(code) == "compiled False False"
 
 
-def test_without_a_compiler_the_plain_kernels_compute() -> None:
+def test_without_a_compiler_the_plain_kernels_compute(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['numba'] = None\n"
         "from common.quant import kernels\n"
+        + KEPT_IN.format(str(tmp_path))
+        + "import numpy as np\n"
         "from common.quant.implied_vol import implied_vol\n"
-        "row = dict(prices=2.0, forwards=100.0, strikes=100.0, years=0.1, discounts=1.0)\n"
-        "print(kernels.load(), float(implied_vol(**row, puts=False).sigmas))"
+        "row = dict(prices=np.array([2.0]), forwards=np.array([100.0]), strikes=100.0,\n"
+        "           years=np.array([0.1]), discounts=1.0)\n"
+        "print(kernels.load(), float(implied_vol(**row, puts=False).sigmas[0]))"
     )
     name, sigma = run(code).split()
     assert name == "plain"
     assert float(sigma) == pytest.approx(0.15856, abs=1e-4)
 
 
+def test_without_the_interpreter_that_it_knows_the_plain_kernels_compute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layout, "NUMBER", layout.NUMBER + 8)
+    assert not layout.holds()
+    with pytest.raises(RuntimeError, match="another way"):
+        machine_code.load(Path("nowhere"))
+
+
+def test_a_file_of_kernels_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
+    kernels.load()
+    (kept,) = [
+        file
+        for file in kernels._cache_folder(None).glob("*.o")
+        if file.stem == machine_code._digest()
+    ]
+    whole = kept.read_bytes()
+    (tmp_path / kept.name).write_bytes(whole[: len(whole) // 2])
+    code = "from common.quant import kernels\n" + KEPT_IN.format(str(tmp_path))
+    assert run(code + "print(kernels.load())") == "compiled"
+    assert len((tmp_path / kept.name).read_bytes()) == len(whole)
+
+
+@pytest.mark.parametrize("name", ["compiled", "plain"])
+def test_a_kernel_refuses_what_is_no_column(name: kernels.Name) -> None:
+    kernels.use(name)
+    compute = kernels.active()
+    given = chain(8)
+    good: list[Any] = [
+        given[key] for key in ("spots", "forwards", "strikes", "years", "sigmas", "rates", "puts")
+    ]
+    out = np.empty((11, 8))
+    assert compute.greeks(*good, out)
+    wrong = [None, 1.0, [1.0] * 8, np.ones(7), np.ones(8, np.float32), np.ones((8, 1)), "12345678"]
+    for place in range(7):
+        for bad in wrong:
+            assert not compute.greeks(*good[:place], bad, *good[place + 1 :], out)
+    assert not compute.greeks(*good, np.empty((10, 8)))
+    with pytest.raises(ValueError, match="columns"):
+        kernels.filled(False)
+    kernels.use("compiled")
+
+
+def test_compiled_kernels_refuse_what_is_not_contiguous_or_of_another_byte_order() -> None:
+    kernels.use("compiled")
+    compute, given = kernels.active(), chain(8)
+    columns = [given[key] for key in ("forwards", "strikes", "years", "sigmas", "rates", "puts")]
+    out = np.empty(8)
+    assert compute.deltas(*columns, out)
+    for bad in (np.ones(16)[::2], np.ones(8, ">f8"), np.ones(65, np.uint8)[1:].view(float)):
+        assert not compute.deltas(bad, *columns[1:], out)
+        assert not compute.deltas(*columns[:2], bad, *columns[3:], out)
+    assert not compute.deltas(*columns)  # type: ignore[call-arg]
+    assert not compute.deltas(*columns, out, out)  # type: ignore[call-arg]
+
+
 def test_the_cache_of_a_read_only_installation_is_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beside = kernels._cache_folder("", tmp_path)
-    assert beside is not None
-    assert beside.name == "__pycache__"
+    assert kernels._cache_folder(tmp_path).name == "__pycache__"
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert kernels._cache_folder("", tmp_path) == tmp_path
-    assert kernels._cache_folder("", None) is None
-    assert kernels._cache_folder("/given", tmp_path) == Path("/given")
+    assert kernels._cache_folder(tmp_path) == tmp_path
+    assert kernels._cache_folder(None).name == "gex-platform"
