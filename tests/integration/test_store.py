@@ -28,7 +28,8 @@ from history import (
 
 from common.bus import keys
 from common.bus.codec import Batch
-from common.bus.streams import Producer, Streams
+from common.bus.producer import Producer
+from common.bus.streams import Streams
 from common.clock import SECOND
 from common.db import migrate
 from common.db.connection import Connection, connect
