@@ -135,9 +135,20 @@ class Streams:
         return bool(done)
 
     def bury(
-        self, group: str, stream: str, entry: Entry, *, reason: str, trace: str, deliveries: int
+        self,
+        group: str,
+        stream: str,
+        entry: Entry,
+        *,
+        reason: str,
+        trace: str,
+        deliveries: int,
+        whole: bool = True,
     ) -> None:
-        """Move an entry to the group's dead letters: original, reason and traceback."""
+        """Move an entry to the group's dead letters: original, reason and traceback.
+
+        :param whole: False for a part of it, whose rest is acknowledged when it is done.
+        """
         letter: dict[Any, Any] = {
             "stream": stream,
             "id": entry.id,
@@ -148,7 +159,8 @@ class Streams:
         }
         with bus_errors(), self.client.pipeline(transaction=True) as pipe:
             pipe.xadd(keys.dead(group), letter)
-            pipe.xack(stream, group, entry.id)
+            if whole:
+                pipe.xack(stream, group, entry.id)
             pipe.hincrby(keys.counters(keys.stream_symbol(stream)), f"dead_{group}", 1)
             pipe.execute()
 
