@@ -18,7 +18,6 @@ import orjson
 
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors, connect
-from common.bus.memory import Memory
 from common.errors import ServiceError
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
@@ -76,10 +75,6 @@ class Context:
         :param timeout: for connecting and for a reply [s].
         """
         return connect(self.instance.redis_url(), timeout=timeout)
-
-    def memory(self, client: Client) -> Memory:
-        """The memory of the server that a client is of."""
-        return Memory(client, bound=self.settings.redis_maxmemory_mb * 2**20)
 
     def reachable_redis(self) -> Client:
         """A client of a server that answers.

@@ -30,19 +30,13 @@ class Marks:
 class Memory:
     """The memory of one Redis."""
 
-    def __init__(
-        self, client: Client, *, bound: int, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Look at nothing yet.
-
-        :param bound: of a server that has none of its own [bytes].
-        """
-        self._client, self._bound, self._monotonic = client, bound, monotonic
+    def __init__(self, client: Client, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._monotonic = client, monotonic
         self._share = 0.0
         self._looked = float("-inf")
 
     def share(self) -> float:
-        """What is used of the bound [1], as it was a moment ago at most.
+        """What is used of ``maxmemory`` [1], a moment ago at most; 0 where there is no bound.
 
         :raises BusError: when Redis is out of reach.
         """
@@ -50,6 +44,7 @@ class Memory:
         if now - self._looked >= _LOOK_SECONDS:
             with bus_errors():
                 info: Any = self._client.info("memory")
-            self._share = info["used_memory"] / (info.get("maxmemory") or self._bound)
+            bound = int(info.get("maxmemory", 0))
+            self._share = int(info["used_memory"]) / bound if bound else 0.0
             self._looked = now
         return self._share

@@ -19,6 +19,7 @@ import typer
 
 from common.bus.cache import Cache
 from common.bus.leases import Leases
+from common.bus.memory import Marks, Memory
 from common.bus.producer import Keep
 from common.bus.spools import Spools
 from common.bus.streams import Streams
@@ -146,6 +147,7 @@ def serve_dashboard() -> None:
 def worker_ingest() -> None:
     """The ingestor: the configured feed onto the quotes streams."""
     from workers.commands.feeds import make_feeds  # noqa: PLC0415  numpy, only where needed
+    from workers.delivery import Restraint  # noqa: PLC0415
     from workers.ingest import Ingestor, Pace  # noqa: PLC0415
     from workers.tasks import request_tick  # noqa: PLC0415
 
@@ -158,10 +160,14 @@ def worker_ingest() -> None:
         speed=parse_speed(settings.speed),
         grid_us=round(settings.replay_tick_seconds * SECOND),
         keep=Keep(settings.reappend_seconds, round(settings.reappend_mb * 2**20)),
+        restraint=Restraint(
+            Marks(settings.spool_share, settings.conflate_share, settings.hold_share),
+            settings.conflated_flush_seconds,
+        ),
     )
     client = context.redis()
     ingestors = [
-        Ingestor(client, symbol, feed, pace, request_tick)
+        Ingestor(client, symbol, feed, pace, request_tick, memory=Memory(client))
         for symbol, feed in make_feeds(context).items()
     ]
 
@@ -247,7 +253,7 @@ def worker_store(
         Spool(settings.state_dir / "spool" / name, max_bytes=max_bytes),
         spools=Spools(client),
         streams=Streams(client),
-        memory=context.memory(client),
+        memory=Memory(client),
         consumer=name,
         mark=settings.spool_share,
         max_bytes=max_bytes,
