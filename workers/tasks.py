@@ -32,6 +32,7 @@ from common.quant import kernels
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
+from workers.broker import wait_out_full_brokers
 from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class WallGrid(schedule):  # type: ignore[misc]  # celery has no types
 
 def make_app(settings: Settings) -> Celery:
     """The application for these settings; connects to nothing."""
+    wait_out_full_brokers()
     app = Celery("gex", broker=_broker_url(settings))
     app.conf.update(
         task_default_queue=QUEUE,
