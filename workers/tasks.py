@@ -88,7 +88,7 @@ def make_app(settings: Settings) -> Celery:
             "health_check_interval": 10,
             "visibility_timeout": 60,
         },
-        beat_scheduler="celery.beat:Scheduler",
+        beat_scheduler="workers.beat:LoneScheduler",
         beat_max_loop_interval=5,
         timezone="UTC",
         beat_schedule={

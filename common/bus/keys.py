@@ -26,6 +26,7 @@ gex:{symbol}                 pub/sub  tick task           everyone              
 gex:{symbol}:live            string,  greeks              everyone, tick task    three ticks
                              pub/sub
 lock:levels:{symbol}         string   tick task           tick task              expires
+lock:beat                    string   beat                beat                   expires
 actors:{group}               zset     actors              actors, status         silent members leave
 actor:{group}:{consumer}     hash     that actor          status, doctor         a minute of silence
 spool:{consumer}             hash     store               store, status, doctor  one a store worker
@@ -141,6 +142,11 @@ def channel(symbol: str) -> str:
 def levels_lock(symbol: str) -> str:
     """Held while one aggregation of a symbol runs."""
     return f"lock:levels:{symbol}"
+
+
+def beat_lock() -> str:
+    """Name of the one beat."""
+    return "lock:beat"
 
 
 def actors(group: str) -> str:

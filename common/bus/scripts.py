@@ -77,6 +77,21 @@ redis.call('HSET', KEYS[1], 'until', 0, 'name', '', 'token', '')
 return 1
 """
 
+HOLD = """
+-- KEYS lock   ARGV name, milliseconds   Take the lock or keep it; the name that holds it now.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return holder end
+redis.call('PERSIST', KEYS[1])  -- takes no memory: see LEASE
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]
+"""
+
+LET_GO = """
+-- KEYS lock   ARGV name
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
 CLAIM = """
 -- KEYS stream   ARGV group, consumer, idle ms
 -- Take over every pending entry that was idle so long; returns how many, and the ids of those
