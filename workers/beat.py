@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+from functools import cached_property
 from typing import Any
 
 from celery.beat import Scheduler
@@ -55,17 +56,24 @@ class LoneScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     """Celery's scheduler, under a lease."""
 
     def __init__(self, app: Any, *args: Any, **options: Any) -> None:
-        settings = load_settings()
-        instance = Instance(settings)
-        self.lease = BeatLease(
-            connect(instance.redis_url()),
-            name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
-            milliseconds=round(1000 * settings.lease_seconds),
-        )
-        self.broker: Client = connect(instance.broker_url())
-        self.renew_seconds = settings.lease_seconds / 3.0
+        self._settings = load_settings()
+        self.renew_seconds = self._settings.lease_seconds / 3.0
         self._told = ""
         super().__init__(app, *args, **options)
+
+    @cached_property
+    def lease(self) -> BeatLease:
+        """Made at the first tick: by then the programs have agreed on their addresses."""
+        return BeatLease(
+            connect(Instance(self._settings).redis_url()),
+            name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            milliseconds=round(1000 * self._settings.lease_seconds),
+        )
+
+    @cached_property
+    def broker(self) -> Client:
+        """Where what is asked for waits."""
+        return connect(Instance(self._settings).broker_url())
 
     def tick(self, *args: Any, **options: Any) -> float:
         """Ask for what is due, if this is the one beat; how long until the next look [s]."""
