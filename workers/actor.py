@@ -27,7 +27,7 @@ from typing import Protocol
 from common.bus import keys
 from common.bus.client import bus_errors
 from common.bus.streams import Entry, Streams
-from common.errors import FencedError, MalformedEntryError, ServiceError
+from common.errors import FencedError, MalformedEntryError, MemoryFullError, ServiceError
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -297,7 +297,11 @@ class Actor:
         outcome = self._handler.handle(stream, entries)
         if not outcome.acknowledged:
             ids = [entry.id for entry in entries]
-            self._streams.acknowledge(self._handler.group, stream, ids, dict(outcome.counts))
+            if not self._streams.acknowledge(
+                self._handler.group, stream, ids, dict(outcome.counts)
+            ):
+                log.warning("%s: not all of %d entries are pending any more", stream, len(ids))
+                self._look_again()  # Redis was set back: what it delivered comes again
         self.handled += len(entries)
 
     def _retry(self, stream: str, entry: Entry, error: Exception) -> None:
@@ -334,7 +338,12 @@ class Actor:
         (before, handled), now = self._reported, self._monotonic()
         self._reported = (now, self.handled)
         rate = (self.handled - handled) / (now - before) if now > before else 0.0
-        with bus_errors(), self._streams.client.pipeline(transaction=True) as pipe:
+        # without memory for it the work still goes on
+        with (
+            suppress(MemoryFullError),
+            bus_errors(),
+            self._streams.client.pipeline(transaction=True) as pipe,
+        ):
             pipe.hset(
                 key,
                 mapping={

@@ -91,16 +91,23 @@ class StoreHandler:
             letter = Entry(entries[number].id, {name.encode(): kept[name] for name in kept})
             reason = f"{len(rows)} rows refused: {rows[0].reason}"
             log.error("dead letter: %s %s: %s", stream, letter.id, reason)
-            self._streams.bury(self.group, stream, letter, reason=reason, trace="", deliveries=1)
+            self._streams.bury(
+                self.group, stream, letter, reason=reason, trace="", deliveries=1, whole=False
+            )
+
+    def trim(self, *, keep_seconds: float) -> None:
+        """Drop what everyone has acknowledged, except what is younger than this [s]."""
+        keep_after = int((time.time() - keep_seconds) * 1000)
+        for stream in self._streams.registered():
+            self._streams.trim(stream, keep_after_ms=keep_after)
 
     def maintain(self) -> None:
         """Trim what everyone has acknowledged; retire the streams of earlier sessions."""
-        self._store.make_checkpoints()
-        keep_after = int((time.time() - self._keep_seconds) * 1000)
+        self.trim(keep_seconds=self._keep_seconds)
         for stream in self._streams.registered():
-            self._streams.trim(stream, keep_after_ms=keep_after)
             if stream.startswith(keys.QUOTES_PREFIX):
                 self._streams.retire(stream)
+        self._store.make_checkpoints()
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
             if session and session.key in self._stored:

@@ -23,6 +23,7 @@ from redis.exceptions import LockError
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
+from common.bus.memory import Memory
 from common.clock import SECOND, wall_us
 from common.db.connection import connect as connect_database
 from common.db.policies import apply_policies, policies_of
@@ -31,6 +32,7 @@ from common.quant import kernels
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
+from workers.broker import wait_out_full_brokers
 from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class WallGrid(schedule):  # type: ignore[misc]  # celery has no types
 
 def make_app(settings: Settings) -> Celery:
     """The application for these settings; connects to nothing."""
+    wait_out_full_brokers()
     app = Celery("gex", broker=_broker_url(settings))
     app.conf.update(
         task_default_queue=QUEUE,
@@ -85,7 +88,7 @@ def make_app(settings: Settings) -> Celery:
             "health_check_interval": 10,
             "visibility_timeout": 60,
         },
-        beat_scheduler="celery.beat:Scheduler",
+        beat_scheduler="workers.beat:LoneScheduler",
         beat_max_loop_interval=5,
         timezone="UTC",
         beat_schedule={
@@ -174,6 +177,11 @@ def _cache() -> Cache:
     return Cache(connect(Instance(_settings()).redis_url()))
 
 
+@cache
+def _memory() -> Memory:
+    return Memory(_cache().client)
+
+
 @app.task(name=TICK)  # type: ignore[untyped-decorator]  # celery has no types
 def tick(symbol: str, at: int | None = None) -> None:
     """Publish the level of a symbol.
@@ -190,7 +198,12 @@ def tick(symbol: str, at: int | None = None) -> None:
             log.warning("%s: the tick before is still running", symbol)
             return
         try:
-            outcome = publish_tick(cached, symbol, policy, wall_us=wall_us, at=at)
+            outcome = publish_tick(
+                *(cached, symbol, policy),
+                wall_us=wall_us,
+                at=at,
+                recorded=_memory().share() < settings.hold_share,
+            )
         finally:
             try:
                 lock.release()

@@ -26,8 +26,10 @@ gex:{symbol}                 pub/sub  tick task           everyone              
 gex:{symbol}:live            string,  greeks              everyone, tick task    three ticks
                              pub/sub
 lock:levels:{symbol}         string   tick task           tick task              expires
+lock:beat                    string   beat                beat                   expires
 actors:{group}               zset     actors              actors, status         silent members leave
 actor:{group}:{consumer}     hash     that actor          status, doctor         a minute of silence
+spool:{consumer}             hash     store               store, status, doctor  one a store worker
 registry:streams             set      ingest, greeks,     actors                 streams in use
                                       tick task
 registry:starts              hash     every program       status                 one field a program
@@ -142,6 +144,11 @@ def levels_lock(symbol: str) -> str:
     return f"lock:levels:{symbol}"
 
 
+def beat_lock() -> str:
+    """Name of the one beat."""
+    return "lock:beat"
+
+
 def actors(group: str) -> str:
     """Consumers of a group by the wall time of their last sign of life."""
     return f"actors:{group}"
@@ -150,6 +157,11 @@ def actors(group: str) -> str:
 def actor(group: str, consumer: str) -> str:
     """What one actor says of itself."""
     return f"actor:{group}:{consumer}"
+
+
+def spool(consumer: str) -> str:
+    """What a store worker has spooled, and how far it has been loaded."""
+    return f"spool:{consumer}"
 
 
 def stream_symbol(stream: str) -> str:

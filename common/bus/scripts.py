@@ -1,25 +1,31 @@
 """The Lua scripts: each is one atomic step that either happens whole or not at all.
 
-Owns the scripts' text and what their keys and arguments mean; must not hold clients.
+Owns the scripts' text and what their keys and arguments mean; must not hold clients. At its
+memory bound Redis refuses a script whose first write may take memory, and lets others finish:
+the steps that free memory, or hold still while it is freed, begin with a write that takes none.
+Only what brings new data in is refused.
 """
 
 from __future__ import annotations
 
 APPEND = """
 -- KEYS stream, appended, counters, producer epoch
--- ARGV shard, epoch, batch, header, quotes, spots, n, m
+-- ARGV shard, epoch, batch, header, quotes, spots, n, m, batch before
 -- Append a batch unless it is already there; refuse a producer that was replaced. Returns the
--- entry's id; of a batch that had been appended before, the id of the shard's last one.
-local newest = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), 0)
+-- entry's id; of a batch that had been appended before, the id of the shard's last one; and a
+-- number, the last batch there is, where the one before this has been lost.
+local newest, held = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), 0), 0
 local last = redis.call('HGET', KEYS[2], ARGV[1])
 local epoch, batch, id = string.match(last or '', '^(%d+):(%d+):(.+)$')
 if epoch then
   newest = math.max(newest, tonumber(epoch))
-  if tonumber(epoch) == tonumber(ARGV[2]) and tonumber(batch) >= tonumber(ARGV[3]) then
-    return id
+  if tonumber(epoch) == tonumber(ARGV[2]) then
+    held = tonumber(batch)
+    if held >= tonumber(ARGV[3]) then return id end
   end
 end
 if newest > tonumber(ARGV[2]) then return redis.error_reply('FENCED a newer producer appends') end
+if held < tonumber(ARGV[9]) then return held end
 local id = redis.call('XADD', KEYS[1], '*', 'h', ARGV[4], 'q', ARGV[5], 's', ARGV[6])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[3] .. ':' .. id)
 redis.call('HINCRBY', KEYS[3], 'quotes_appended', ARGV[7])
@@ -49,17 +55,41 @@ local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 local name, token, till = unpack(redis.call('HMGET', KEYS[1], 'name', 'token', 'until'))
 local mine = token == ARGV[2]
 if not mine and name and name ~= ARGV[1] and tonumber(till) > now then return 0 end
+redis.call('PERSIST', KEYS[1])  -- takes no memory, so what follows is never refused for want of it
 if not mine then redis.call('HINCRBY', KEYS[1], 'epoch', 1) end
 redis.call('HSET', KEYS[1], 'name', ARGV[1], 'token', ARGV[2], 'until', now + tonumber(ARGV[3]))
 redis.call('PEXPIRE', KEYS[1], 604800000)  -- a week after the last worker let go of it
 return tonumber(redis.call('HGET', KEYS[1], 'epoch'))
 """
 
+SIGN_IN = """
+-- KEYS actors   ARGV name, now, oldest   Sign in; how many have since the oldest instant.
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return redis.call('ZCARD', KEYS[1])
+"""
+
 RELEASE = """
 -- KEYS lease   ARGV token
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], 604800000)
 redis.call('HSET', KEYS[1], 'until', 0, 'name', '', 'token', '')
 return 1
+"""
+
+HOLD = """
+-- KEYS lock   ARGV name, milliseconds   Take the lock or keep it; the name that holds it now.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return holder end
+redis.call('PERSIST', KEYS[1])  -- takes no memory: see LEASE
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]
+"""
+
+LET_GO = """
+-- KEYS lock   ARGV name
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
 """
 
 CLAIM = """
@@ -76,22 +106,43 @@ until start == '0-0'
 return {taken, lost}
 """
 
+ACKNOWLEDGE = """
+-- KEYS stream, counters   ARGV group, counter pairs n, name, value ..., id ...
+-- Acknowledge and count, or nothing when one of the entries is not pending: it comes again, or
+-- somebody else has counted it.
+local at = 3 + 2 * tonumber(ARGV[2])
+for i = at, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1) == 0 then return 0 end
+end
+for i = at, #ARGV, 500 do
+  redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, i, math.min(i + 499, #ARGV)))
+end
+for i = 3, at - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+
 COMMIT = """
 -- KEYS lease, chain, watermark, greeks, quotes, counters, registry
--- ARGV fencing epoch, group, shard, last id, blob, result header, result rows,
+-- ARGV fencing epoch, group, shard, last id, blob, result header, result rows, last id before,
 --      counter pairs n, name, value ..., id ...
 -- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
 -- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
--- too: the last id promises that everything before it is in the state.
+-- too: the last id promises that everything before it is in the state. So does a state that is
+-- not the one this goes on from: Redis was set back.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
 end
-local at = 9 + 2 * tonumber(ARGV[8])
-if redis.call('HGET', KEYS[3], ARGV[3]) == ARGV[4] then return 0 end  -- a retry of what is done
+local at = 10 + 2 * tonumber(ARGV[9])
+local before = redis.call('HGET', KEYS[3], ARGV[3]) or ''
+if before == ARGV[4] then return 0 end  -- a retry of what is done
+if before ~= ARGV[8] then return redis.error_reply('FENCED the state is another one') end
 local mine = {}
 for i = at, #ARGV do mine[ARGV[i]] = true end
 for _, row in ipairs(redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)) do
   if not mine[row[1]] then return redis.error_reply('FENCED an older entry is pending') end
+end
+for i = at, #ARGV, 500 do
+  redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
 end
 redis.call('SET', KEYS[2], ARGV[5])
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
@@ -99,17 +150,16 @@ if #ARGV[7] > 0 then
   redis.call('SADD', KEYS[7], KEYS[4])
   redis.call('XADD', KEYS[4], '*', 'h', ARGV[6], 'r', ARGV[7])
 end
-for i = 9, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
-for i = at, #ARGV, 500 do
-  redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
-end
+for i = 10, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
 return 1
 """
 
 PUBLISH = """
 -- KEYS tick, latest, levels, profile, levels stream, registry, counters
--- ARGV channel, epoch, at, final, ttl ms, latest, profile, session, breaches, field, value ...
+-- ARGV channel, epoch, at, final, ttl ms, latest, profile, session, breaches, recorded, field,
+--      value ...
 -- All of a level at once, never an older one over a newer one; the last of a session stays.
+-- Where memory is short a level is published and not recorded.
 local epoch, at, final = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'at', 'final'))
 if epoch then
   epoch, at = tonumber(epoch), tonumber(at)
@@ -120,17 +170,21 @@ if epoch then
   end
 end
 local again = epoch == tonumber(ARGV[2]) and at == tonumber(ARGV[3])
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'at', ARGV[3], 'final', ARGV[4])
 redis.call('SET', KEYS[2], ARGV[6])
-redis.call('DEL', KEYS[3])
-for i = 10, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+for i = 11, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 redis.call('SET', KEYS[4], ARGV[7])
 if tonumber(ARGV[5]) > 0 then
   for i = 2, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
 end
 if not again then
-  redis.call('SADD', KEYS[6], KEYS[5])
-  redis.call('XADD', KEYS[5], '*', 'at', ARGV[3], 'session', ARGV[8], 'json', ARGV[6])
+  if ARGV[10] == '1' then
+    redis.call('SADD', KEYS[6], KEYS[5])
+    redis.call('XADD', KEYS[5], '*', 'at', ARGV[3], 'session', ARGV[8], 'json', ARGV[6])
+  else
+    redis.call('HINCRBY', KEYS[7], 'levels_unrecorded', 1)
+  end
   redis.call('HINCRBY', KEYS[7], 'levels_published', 1)
   redis.call('HINCRBY', KEYS[7], 'invariant_breaches', ARGV[9])
 end

@@ -19,7 +19,9 @@ from fakeredis import FakeRedis
 from common.bus import keys
 from common.bus.codec import Batch, BatchHeader
 from common.bus.leases import Leases
-from common.bus.streams import Entry, Producer, Streams
+from common.bus.memory import Memory
+from common.bus.producer import Producer
+from common.bus.streams import Entry, Streams
 from common.clock import SECOND, session_hours
 from common.models import QUOTE, SPOT, Expiry, Rows, Session, contract_keys
 from common.settings import QuantParameters
@@ -148,6 +150,13 @@ def everything(client: redis.Redis) -> dict[bytes, bytes | None]:
     return {key: client.dump(key) for key in client.scan_iter()}  # type: ignore[misc]
 
 
+def set_back(client: redis.Redis, then: dict[bytes, bytes | None]) -> None:
+    """Let Redis hold what it held then, as after a start from a log that ends there."""
+    client.flushall()
+    for key, value in then.items():
+        client.restore(key, 0, value)
+
+
 class LossyRedis(FakeRedis):
     """A Redis that does what it is told, and of which some answers are lost on the way."""
 
@@ -174,6 +183,17 @@ class Clock:
     def __call__(self) -> float:
         """The time it shows."""
         return self.at
+
+
+class FakeMemory(Memory):
+    """A Redis that is as full as one says."""
+
+    def __init__(self, filled: float = 0.0) -> None:
+        self.filled = filled
+
+    def share(self) -> float:
+        """How full that is."""
+        return self.filled
 
 
 @dataclass
