@@ -7,9 +7,7 @@ Owns the schedule and the thin tasks; must not hold finance. Run as
 from __future__ import annotations
 
 import logging
-import os
 import time
-from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -31,6 +29,7 @@ from common.quant import kernels
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
+from workers.context import Context
 from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
@@ -155,18 +154,13 @@ def load_kernels(sender: Any = None, **_: Any) -> None:
     with without_collecting():
         kernels.load(folder=_settings().state_dir / "kernels")
     keep_heap()
-    _note_start("celery")
+    Context(_settings()).note_start("celery")
 
 
 @signals.beat_init.connect  # type: ignore[untyped-decorator]
 def note_beat(**_: Any) -> None:
     """Count beat's starts."""
-    _note_start("beat")
-
-
-def _note_start(program: str) -> None:
-    with suppress(BusError):
-        _cache().note_start(program, instance=os.environ.get("GEX_STARTED", ""))
+    Context(_settings()).note_start("beat")
 
 
 @cache

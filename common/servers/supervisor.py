@@ -84,7 +84,8 @@ class Supervisor:
     def programs(self) -> list[Program]:
         """Every program by name; empty when supervisord is not there."""
         try:
-            rows: Any = self._proxy().supervisor.getAllProcessInfo()
+            with self._proxy() as proxy:
+                rows: Any = proxy.supervisor.getAllProcessInfo()
         except (OSError, xmlrpc.client.Error):
             return []
         return [
@@ -97,11 +98,12 @@ class Supervisor:
         :raises ServiceError: when supervisord is not there or refuses.
         """
         try:
-            calls = self._proxy().supervisor
-            for row in calls.getAllProcessInfo():
-                if row["name"] == program:
-                    calls.stopProcess(f"{row['group']}:{program}")
-                    calls.startProcess(f"{row['group']}:{program}")
+            with self._proxy() as proxy:
+                calls: Any = proxy.supervisor
+                for row in calls.getAllProcessInfo():
+                    if row["name"] == program:
+                        calls.stopProcess(f"{row['group']}:{program}")
+                        calls.startProcess(f"{row['group']}:{program}")
         except (OSError, xmlrpc.client.Error) as error:
             raise ServiceError(f"{program} cannot be restarted: {error}") from error
 
@@ -131,11 +133,12 @@ class Supervisor:
 
     def _answers(self) -> bool:
         try:
-            return bool(self._proxy().supervisor.getState())
+            with self._proxy() as proxy:
+                return bool(proxy.supervisor.getState())
         except (OSError, xmlrpc.client.Error):
             return False
 
-    def _proxy(self) -> Any:
+    def _proxy(self) -> xmlrpc.client.ServerProxy:
         from supervisor.xmlrpc import SupervisorTransport  # noqa: PLC0415  slow to import
 
         address = f"unix://{self._instance.run_dir / 'supervisor.sock'}"
