@@ -112,6 +112,8 @@ class Settings(BaseSettings):
 
     flush_milliseconds: Positive
     flush_rows: int = Field(ge=1, le=100_000)
+    reappend_seconds: Positive
+    reappend_mb: Positive
     greeks_workers: int = Field(ge=1, le=64)
     lease_seconds: Positive
     reclaim_seconds: Positive

@@ -51,11 +51,17 @@ WITH present AS (
 ), silence AS (
     SELECT "time" AS since, lead("time") OVER (ORDER BY "time") AS until
     FROM gex.entries JOIN present USING (session_id)
-), gap AS (
-    SELECT coalesce(jsonb_agg(jsonb_build_array(since, until) ORDER BY since), '[]') AS gaps
-    FROM silence
+), found AS (
+    SELECT since, until FROM silence
     WHERE until > since + %(patience)s::interval
       AND since >= %(open_at)s::timestamptz AND since < %(close_at)s::timestamptz
+    UNION
+    SELECT since, until
+    FROM unnest(%(lost_since)s::timestamptz[], %(lost_until)s::timestamptz[])
+         AS lost (since, until)
+), gap AS (
+    SELECT coalesce(jsonb_agg(jsonb_build_array(since, until) ORDER BY since), '[]') AS gaps
+    FROM found
 )
 UPDATE gex.sessions
 SET open_at = %(open_at)s, close_at = %(close_at)s, source = %(source)s, ended = %(ended)s,

@@ -297,7 +297,11 @@ class Actor:
         outcome = self._handler.handle(stream, entries)
         if not outcome.acknowledged:
             ids = [entry.id for entry in entries]
-            self._streams.acknowledge(self._handler.group, stream, ids, dict(outcome.counts))
+            if not self._streams.acknowledge(
+                self._handler.group, stream, ids, dict(outcome.counts)
+            ):
+                log.warning("%s: not all of %d entries are pending any more", stream, len(ids))
+                self._look_again()  # Redis was set back: what it delivered comes again
         self.handled += len(entries)
 
     def _retry(self, stream: str, entry: Entry, error: Exception) -> None:

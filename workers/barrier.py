@@ -42,10 +42,11 @@ class Barrier:
         self._symbol, self._request_tick = symbol, request_tick
         self._patience, self._is_stopped = patience_seconds, is_stopped
 
-    def merged(self, last_ids: Mapping[str, str]) -> None:
+    def merged(self, last_ids: Mapping[str, str], verify: Callable[[], object]) -> None:
         """Return once every shard's state includes the last entry appended to it.
 
-        :param last_ids: shard → entry id.
+        :param last_ids: shard → entry id; looked at anew each time.
+        :param verify: has what Redis lost appended again; called at first and when it is quiet.
         :raises FeedError: when the Greeks workers do not answer.
         """
 
@@ -57,7 +58,7 @@ class Barrier:
                 for shard, entry_id in last_ids.items()
             )
 
-        self._await(passed, keys.greeks(self._symbol), "the Greeks workers", lambda: None)
+        self._await(passed, keys.greeks(self._symbol), "the Greeks workers", verify)
 
     def level(self, at: int) -> None:
         """Ask for the level of an instant [us] and return once it is published.
@@ -93,7 +94,7 @@ class Barrier:
         )
 
     def _await(
-        self, done: Callable[[], bool], stream: str, who: str, ask: Callable[[], None]
+        self, done: Callable[[], bool], stream: str, who: str, ask: Callable[[], object]
     ) -> None:
         """Wait for ``done`` on the news of a stream; ask at first and whenever it is quiet."""
         with bus_errors():

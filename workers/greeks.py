@@ -73,8 +73,12 @@ class GreeksHandler:
         :raises FencedError: another worker owns the shard now; nothing was changed.
         :raises MalformedEntryError: an entry cannot be decoded.
         """
-        state = self._state(stream)
-        fresh = [e for e in entries if id_order(e.id) > id_order(state.last_id)]
+        state, mark = self._state(stream)
+        fresh = _beyond(state, entries)
+        if not fresh and stream in self._states:  # Redis may have been set back: as it is there
+            del self._states[stream]
+            state, mark = self._state(stream)
+            fresh = _beyond(state, entries)
         batches = [(entry.id, Batch.decode(entry.fields)) for entry in fresh]
         ids = [entry.id for entry in entries]
         if not batches:
@@ -86,7 +90,7 @@ class GreeksHandler:
             "entries_redelivered": len(entries) - len(fresh),
         }
         self._states.pop(stream, None)  # unknown, should the answer to the commit be lost
-        self._write(stream, step, ids, counts)
+        self._write(stream, step, ids, counts, after=mark)
         self._states[stream] = (self._leases.held[stream], step.state)
         self._moved.add(keys.stream_symbol(stream))
         return Outcome(acknowledged=True)
@@ -150,21 +154,28 @@ class GreeksHandler:
         """Give every shard back, so that a peer goes on at once."""
         self._leases.release_all()
 
-    def _state(self, stream: str) -> StateBlob:
-        """The state of a shard: from memory while the lease is the same, else from Redis."""
+    def _state(self, stream: str) -> tuple[StateBlob, str]:
+        """The state of a shard and the watermark that goes with it.
+
+        From memory while the lease is the same, else from Redis.
+        """
         epoch = self._leases.held.get(stream, 0)
         held = self._states.get(stream)
         if held and held[0] == epoch:
-            return held[1]
+            return held[1], held[1].last_id
         symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
         try:
             state = self._cache.state(symbol, shard)
         except MalformedEntryError as error:
             log.error("%s: %s; starting from an empty state", stream, error)
             state = None
-        return state or StateBlob()
+        if state is not None:
+            return state, state.last_id
+        return StateBlob(), self._cache.watermark(symbol).get(shard, "")
 
-    def _write(self, stream: str, step: Advance, ids: list[str], counts: dict[str, int]) -> None:
+    def _write(
+        self, stream: str, step: Advance, ids: list[str], counts: dict[str, int], *, after: str
+    ) -> None:
         symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
         results = keys.greeks(symbol)
         if results not in self._results_ready:
@@ -199,8 +210,14 @@ class GreeksHandler:
                     step.state.encode(),
                     msgspec.msgpack.encode(header),
                     step.results.tobytes(),
+                    after,
                     len(counts),
                     *pairs,
                     *ids,
                 ],
             )
+
+
+def _beyond(state: StateBlob, entries: list[Entry]) -> list[Entry]:
+    """The entries that are not part of the state yet."""
+    return [entry for entry in entries if id_order(entry.id) > id_order(state.last_id)]

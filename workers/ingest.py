@@ -1,36 +1,34 @@
 """The ingestor: one feed in, micro-batches of one symbol on the streams out.
 
-Owns numbering, latching and batching of updates and the session record; must not compute
-anything. Live data is appended as it arrives and beat asks for levels; a replay is paced here
-and asks for each level itself, once every shard has passed the instant (a barrier).
+Owns sessions, their pace and when their updates are flushed; must not compute anything. Live
+data is appended as it arrives and beat asks for levels; a replay is paced here and asks for
+each level itself, once every shard has passed the instant (a barrier).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from common.batcher import Batcher
 from common.bus.cache import Cache
 from common.bus.client import Client
-from common.bus.streams import Producer
+from common.bus.producer import Keep, Producer
 from common.clock import SECOND, iso_ms, wall_us
-from common.errors import BusError, FeedError
+from common.errors import FeedError
 from common.feeds.base import Feed, FeedSession
 from common.models import Session, SnapshotEnd, Update
 from workers.barrier import Barrier, TickRequest
+from workers.delivery import Delivery, Patience, Sleep
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_COUNT_SECONDS = 1.0
-Sleep = Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +42,10 @@ class Pace:
     """Market-time grid of a replay's levels [us]."""
     patience_seconds: float = 120.0
     """A replay gives up when nothing moves for this long."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """One run of a session: its record as it now is, and where its updates go."""
-
-    session: Session
-    producer: Producer
-    batcher: Batcher
-    counters: Mapping[str, int]
-    """What has happened at the source."""
-    counted: dict[str, int] = field(default_factory=dict)
-    """The part of it that the symbol's counters hold."""
-    counted_at: float = 0.0
+    check_seconds: float = 1.0
+    """Redis is asked this often whether it has everything, and told what the source counts."""
+    keep: Keep = Keep()  # noqa: RUF009  immutable
+    """What is remembered, should Redis forget it."""
 
 
 class Ingestor:
@@ -78,8 +66,8 @@ class Ingestor:
         self._symbol = symbol
         self._feed = feed
         self._pace = pace
-        self._sleep = sleep
         self._stop = asyncio.Event()
+        self._patience = Patience(self._stop.is_set, sleep)
         self._barrier = Barrier(
             client,
             symbol,
@@ -87,8 +75,6 @@ class Ingestor:
             patience_seconds=pace.patience_seconds,
             is_stopped=self._stop.is_set,
         )
-        self._last_ids: dict[str, str] = {}
-        self.batches = 0
 
     def stop(self) -> None:
         """Append what is in hand and leave :meth:`run`."""
@@ -121,28 +107,30 @@ class Ingestor:
 
     async def _run_session(self, feed_session: FeedSession) -> None:
         session = await self._begin(feed_session.session)
-        run = _Run(
-            session,
-            Producer(self._client, session.symbol, session.epoch),
-            Batcher(session, self._pace.flush_rows, clock=wall_us),
-            feed_session.counters,
+        run = Delivery(
+            cache=self._cache,
+            session=session,
+            producer=Producer(self._client, session.symbol, session.epoch, self._pace.keep),
+            batcher=Batcher(session, self._pace.flush_rows, clock=wall_us),
+            counters=feed_session.counters,
+            patience=self._patience,
+            check_seconds=self._pace.check_seconds,
         )
         if session.resume:
-            await self._patiently(lambda: self._restore(run.batcher))
-        self._last_ids.clear()
+            await self._patience(lambda: self._restore(run.batcher))
         if session.replay:
             await self._replay(run, feed_session.frames())
         else:
             await self._live(run, feed_session.frames())
-            await self._count(run)
+            await run.check()
             if not self._stop.is_set():
-                await self._settle()
-                await self._save(run, ended=True)
+                await self._settle(run)
+                await run.save(ended=True)
 
-    async def _settle(self) -> None:
+    async def _settle(self, run: Delivery) -> None:
         """Let the last quotes of a live session become part of its last level."""
         try:
-            await self._merged()
+            await self._merged(run)
         except FeedError as error:
             log.error("the last level may lack quotes: %s", error)
 
@@ -151,11 +139,12 @@ class Ingestor:
             previous = self._cache.session(self._symbol)
             goes_on = found.resume and previous is not None and previous.key == found.key
             epoch = self._cache.next_epoch(self._symbol)
-            session = msgspec.structs.replace(found, epoch=epoch, first_pass=None)
+            gaps = previous.gaps if previous and previous.key == found.key else []
+            session = msgspec.structs.replace(found, epoch=epoch, first_pass=None, gaps=gaps)
             self._cache.start_session(session, keep_shards=goes_on)
             return session
 
-        session = await self._patiently(begin)
+        session = await self._patience(begin)
         log.info(
             "session %s, epoch %d, close %s", session.key, session.epoch, iso_ms(session.close_us)
         )
@@ -168,15 +157,9 @@ class Ingestor:
         ).states.items():
             batcher.restore(shard, state.quote_rows())
 
-    async def _save(self, run: _Run, **changes: Any) -> None:
-        run.session = msgspec.structs.replace(run.session, **changes)
-        await self._patiently(lambda: self._cache.save_session(run.session))
-        if run.session.ended:
-            log.info("session %s ended", run.session.key)
-
     # --- live -------------------------------------------------------------------------------
 
-    async def _live(self, run: _Run, frames: AsyncIterator[list[Update]]) -> None:
+    async def _live(self, run: Delivery, frames: AsyncIterator[list[Update]]) -> None:
         queue: asyncio.Queue[list[Update] | None] = asyncio.Queue(maxsize=1000)
 
         async def pump() -> None:
@@ -195,7 +178,7 @@ class Ingestor:
 
     async def _consume(
         self,
-        run: _Run,
+        run: Delivery,
         queue: asyncio.Queue[list[Update] | None],
         reader: asyncio.Task[None],
         stopped: asyncio.Task[bool],
@@ -205,13 +188,13 @@ class Ingestor:
         getter = asyncio.create_task(queue.get())
         try:
             while True:
-                timeout = None if deadline is None else max(0.0, deadline - loop.time())
+                timeout = max(0.0, min(run.check_at, deadline or run.check_at) - loop.time())
                 await asyncio.wait(
                     {getter, reader, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
                 )
                 if reader.done() and reader.exception():
                     run.batcher.add(_in_hand(getter, queue))
-                    await self._flush(run)
+                    await run.flush()
                     reader.result()
                 if stopped.done():
                     run.batcher.add(_in_hand(getter, queue))
@@ -225,18 +208,20 @@ class Ingestor:
                     if deadline is None:
                         deadline = loop.time() + self._pace.flush_seconds
                     if run.session.first_pass is None and isinstance(frame[-1], SnapshotEnd):
-                        await self._flush(run)
-                        await self._save(run, first_pass=dict(self._last_ids))
+                        await run.flush()
+                        await run.save(first_pass=dict(run.producer.last_ids))
                 if run.batcher.full or (deadline is not None and loop.time() >= deadline):
-                    await self._flush(run)
+                    await run.flush()
                     deadline = None
+                if loop.time() >= run.check_at:
+                    await run.check()
         finally:
             getter.cancel()
-        await self._flush(run)
+        await run.flush()
 
     # --- replay -----------------------------------------------------------------------------
 
-    async def _replay(self, run: _Run, frames: AsyncIterator[list[Update]]) -> None:
+    async def _replay(self, run: Delivery, frames: AsyncIterator[list[Update]]) -> None:
         loop = asyncio.get_running_loop()
         began, first, grid = loop.time(), 0, self._pace.grid_us
         due = 0  # the next instant of the grid
@@ -247,20 +232,20 @@ class Ingestor:
                 first, due = at, -(-at // grid) * grid
             for instant in range(due, at, grid):
                 if await self._wait_until(began, first, instant) and whole:
-                    await self._level(instant)
+                    await self._level(run, instant)
             due = max(due, -(-at // grid) * grid)
             if not await self._wait_until(began, first, at):
                 return
             run.batcher.add(frame)
-            await self._flush(run)
+            await run.flush()
             if self._stop.is_set():
                 return
             if is_last:
-                await self._merged()
-                await self._save(run, ended=True)
+                await self._merged(run)
+                await run.save(ended=True)
             whole = whole or isinstance(frame[-1], SnapshotEnd)
             if is_last or isinstance(frame[-1], SnapshotEnd):
-                await self._level(at)
+                await self._level(run, at)
                 due = max(due, at // grid * grid + grid)
 
     async def _wait_until(self, began: float, first: int, at: int) -> bool:
@@ -272,51 +257,15 @@ class Ingestor:
                 await asyncio.wait_for(self._stop.wait(), delay)
         return not self._stop.is_set()
 
-    async def _level(self, at: int) -> None:
+    async def _level(self, run: Delivery, at: int) -> None:
         """The level of an instant, once all that was appended before it is merged."""
-        await self._merged()
-        await self._patiently(lambda: self._barrier.level(at))
+        await self._merged(run)
+        await self._patience(lambda: self._barrier.level(at))
 
-    async def _merged(self) -> None:
-        await self._patiently(lambda: self._barrier.merged(self._last_ids))
-
-    # --- appending --------------------------------------------------------------------------
-
-    async def _flush(self, run: _Run) -> None:
-        """Append what has been added."""
-        for shard, batch in run.batcher.flush():
-            entry_id = await self._patiently(
-                lambda s=shard, b=batch: run.producer.append(s, b)  # type: ignore[misc]
-            )
-            self._last_ids[shard] = entry_id
-            self.batches += 1
-        now = asyncio.get_running_loop().time()
-        if now - run.counted_at >= _COUNT_SECONDS:
-            run.counted_at = now
-            await self._count(run)
-
-    async def _count(self, run: _Run) -> None:
-        """Add what is new at the source to the symbol's counters."""
-        counts = {**run.counters, "held_counts": run.batcher.held_counts}
-        news = {f"feed_{name}": n - run.counted.get(name, 0) for name, n in counts.items()}
-        news = {name: n for name, n in news.items() if n}
-        if news:
-            run.counted = counts
-            await self._patiently(lambda: self._cache.add_counts(self._symbol, news))
-
-    async def _patiently(self, action: Callable[[], T]) -> T:
-        """Do it in a thread; wait out an outage of Redis. What is repeated is idempotent."""
-        attempt = 0
-        while True:
-            try:
-                return await asyncio.to_thread(action)
-            except BusError as error:
-                attempt += 1
-                log.warning("%s; trying again (attempt %d)", error, attempt)
-                if self._stop.is_set():
-                    raise
-                delay = random.uniform(0, min(5.0, 0.1 * 2 ** min(attempt, 10)))  # noqa: S311
-                await self._sleep(delay)
+    async def _merged(self, run: Delivery) -> None:
+        producer = run.producer
+        await self._patience(lambda: self._barrier.merged(producer.last_ids, producer.verify))
+        await run.mend()
 
 
 async def _with_last(

@@ -91,7 +91,9 @@ class StoreHandler:
             letter = Entry(entries[number].id, {name.encode(): kept[name] for name in kept})
             reason = f"{len(rows)} rows refused: {rows[0].reason}"
             log.error("dead letter: %s %s: %s", stream, letter.id, reason)
-            self._streams.bury(self.group, stream, letter, reason=reason, trace="", deliveries=1)
+            self._streams.bury(
+                self.group, stream, letter, reason=reason, trace="", deliveries=1, whole=False
+            )
 
     def maintain(self) -> None:
         """Trim what everyone has acknowledged; retire the streams of earlier sessions."""

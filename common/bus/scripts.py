@@ -7,19 +7,22 @@ from __future__ import annotations
 
 APPEND = """
 -- KEYS stream, appended, counters, producer epoch
--- ARGV shard, epoch, batch, header, quotes, spots, n, m
+-- ARGV shard, epoch, batch, header, quotes, spots, n, m, batch before
 -- Append a batch unless it is already there; refuse a producer that was replaced. Returns the
--- entry's id; of a batch that had been appended before, the id of the shard's last one.
-local newest = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), 0)
+-- entry's id; of a batch that had been appended before, the id of the shard's last one; and a
+-- number, the last batch there is, where the one before this has been lost.
+local newest, held = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), 0), 0
 local last = redis.call('HGET', KEYS[2], ARGV[1])
 local epoch, batch, id = string.match(last or '', '^(%d+):(%d+):(.+)$')
 if epoch then
   newest = math.max(newest, tonumber(epoch))
-  if tonumber(epoch) == tonumber(ARGV[2]) and tonumber(batch) >= tonumber(ARGV[3]) then
-    return id
+  if tonumber(epoch) == tonumber(ARGV[2]) then
+    held = tonumber(batch)
+    if held >= tonumber(ARGV[3]) then return id end
   end
 end
 if newest > tonumber(ARGV[2]) then return redis.error_reply('FENCED a newer producer appends') end
+if held < tonumber(ARGV[9]) then return held end
 local id = redis.call('XADD', KEYS[1], '*', 'h', ARGV[4], 'q', ARGV[5], 's', ARGV[6])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[3] .. ':' .. id)
 redis.call('HINCRBY', KEYS[3], 'quotes_appended', ARGV[7])
@@ -76,18 +79,36 @@ until start == '0-0'
 return {taken, lost}
 """
 
+ACKNOWLEDGE = """
+-- KEYS stream, counters   ARGV group, counter pairs n, name, value ..., id ...
+-- Acknowledge and count, or nothing when one of the entries is not pending: it comes again, or
+-- somebody else has counted it.
+local at = 3 + 2 * tonumber(ARGV[2])
+for i = at, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1) == 0 then return 0 end
+end
+for i = at, #ARGV, 500 do
+  redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, i, math.min(i + 499, #ARGV)))
+end
+for i = 3, at - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+
 COMMIT = """
 -- KEYS lease, chain, watermark, greeks, quotes, counters, registry
--- ARGV fencing epoch, group, shard, last id, blob, result header, result rows,
+-- ARGV fencing epoch, group, shard, last id, blob, result header, result rows, last id before,
 --      counter pairs n, name, value ..., id ...
 -- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
 -- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
--- too: the last id promises that everything before it is in the state.
+-- too: the last id promises that everything before it is in the state. So does a state that is
+-- not the one this goes on from: Redis was set back.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
 end
-local at = 9 + 2 * tonumber(ARGV[8])
-if redis.call('HGET', KEYS[3], ARGV[3]) == ARGV[4] then return 0 end  -- a retry of what is done
+local at = 10 + 2 * tonumber(ARGV[9])
+local before = redis.call('HGET', KEYS[3], ARGV[3]) or ''
+if before == ARGV[4] then return 0 end  -- a retry of what is done
+if before ~= ARGV[8] then return redis.error_reply('FENCED the state is another one') end
 local mine = {}
 for i = at, #ARGV do mine[ARGV[i]] = true end
 for _, row in ipairs(redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)) do
@@ -99,7 +120,7 @@ if #ARGV[7] > 0 then
   redis.call('SADD', KEYS[7], KEYS[4])
   redis.call('XADD', KEYS[4], '*', 'h', ARGV[6], 'r', ARGV[7])
 end
-for i = 9, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
+for i = 10, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
 for i = at, #ARGV, 500 do
   redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
 end

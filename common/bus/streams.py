@@ -1,4 +1,4 @@
-"""Reading, acknowledging, claiming, trimming and appending of stream entries.
+"""Reading, acknowledging, claiming and trimming of stream entries.
 
 Owns the consumer-group commands; must not know what an entry means.
 """
@@ -12,7 +12,6 @@ import redis
 
 from common.bus import keys, scripts
 from common.bus.client import Client, bus_errors, text
-from common.bus.codec import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class Streams:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._claim = client.register_script(scripts.CLAIM)
+        self._acknowledge = client.register_script(scripts.ACKNOWLEDGE)
 
     def register(self, stream: str) -> None:
         """Create a stream with every group that has to read it, and list it.
@@ -120,18 +120,35 @@ class Streams:
             rows: Any = self.client.xpending_range(stream, group, "-", "+", 1, consumer)
         return int(rows[0]["times_delivered"]) if rows else 0
 
-    def acknowledge(self, group: str, stream: str, ids: list[str], counts: dict[str, int]) -> None:
-        """Acknowledge entries and add to the symbol's counters in one transaction."""
-        with bus_errors(), self.client.pipeline(transaction=True) as pipe:
-            pipe.xack(stream, group, *ids)
-            for name, value in counts.items():
-                pipe.hincrby(keys.counters(keys.stream_symbol(stream)), name, value)
-            pipe.execute()
+    def acknowledge(self, group: str, stream: str, ids: list[str], counts: dict[str, int]) -> bool:
+        """Acknowledge entries and add to the symbol's counters, in one step.
+
+        :returns: False, with nothing changed, where one of them is not pending: Redis was set
+            back to before it had delivered it, or somebody else has acknowledged it.
+        """
+        pairs: list[Any] = [part for item in counts.items() for part in item]
+        with bus_errors():
+            done = self._acknowledge(
+                keys=[stream, keys.counters(keys.stream_symbol(stream))],
+                args=[group, len(counts), *pairs, *ids],
+            )
+        return bool(done)
 
     def bury(
-        self, group: str, stream: str, entry: Entry, *, reason: str, trace: str, deliveries: int
+        self,
+        group: str,
+        stream: str,
+        entry: Entry,
+        *,
+        reason: str,
+        trace: str,
+        deliveries: int,
+        whole: bool = True,
     ) -> None:
-        """Move an entry to the group's dead letters: original, reason and traceback."""
+        """Move an entry to the group's dead letters: original, reason and traceback.
+
+        :param whole: False for a part of it, whose rest is acknowledged when it is done.
+        """
         letter: dict[Any, Any] = {
             "stream": stream,
             "id": entry.id,
@@ -142,7 +159,8 @@ class Streams:
         }
         with bus_errors(), self.client.pipeline(transaction=True) as pipe:
             pipe.xadd(keys.dead(group), letter)
-            pipe.xack(stream, group, entry.id)
+            if whole:
+                pipe.xack(stream, group, entry.id)
             pipe.hincrby(keys.counters(keys.stream_symbol(stream)), f"dead_{group}", 1)
             pipe.execute()
 
@@ -216,51 +234,6 @@ class Streams:
             except redis.WatchError:
                 return False
         return True
-
-
-class Producer:
-    """Appends batches of one symbol under one epoch; a retry never appends twice."""
-
-    def __init__(self, client: Client, symbol: str, epoch: int) -> None:
-        self.symbol = symbol
-        self.epoch = epoch
-        self._streams = Streams(client)
-        self._append = client.register_script(scripts.APPEND)
-        self._known: set[str] = set()
-
-    def append(self, shard: str, batch: Batch) -> str:
-        """Append a batch unless it had been; the id of its entry, or of a later one.
-
-        :raises FencedError: when a newer producer of the symbol has appended.
-        :raises BusError: when Redis is out of reach; appending the same batch again is safe.
-        """
-        stream = keys.quotes(self.symbol, shard)
-        if shard not in self._known:
-            with bus_errors():
-                self._streams.client.sadd(keys.shards(self.symbol), shard)
-            self._streams.register(stream)
-            self._known.add(shard)
-        fields = batch.encode()
-        with bus_errors():
-            reply: Any = self._append(
-                keys=[
-                    stream,
-                    keys.appended(self.symbol),
-                    keys.counters(self.symbol),
-                    keys.epoch(self.symbol),
-                ],
-                args=[
-                    shard,
-                    self.epoch,
-                    batch.header.batch,
-                    fields["h"],
-                    fields["q"],
-                    fields["s"],
-                    batch.header.quotes,
-                    batch.header.spots,
-                ],
-            )
-        return text(reply)
 
 
 def _deliveries(reply: Any) -> list[tuple[str, list[Entry]]]:

@@ -224,6 +224,8 @@ class Store:
             "source": session.source,
             "ended": session.ended,
             "patience": timedelta(microseconds=session.stale_after_us),
+            "lost_since": [to_datetime(since) for since, _ in session.gaps],
+            "lost_until": [to_datetime(until) for _, until in session.gaps],
         }
         self._transaction(lambda connection: connection.execute(query("describe_session"), values))
 

@@ -20,7 +20,8 @@ from harness import GEX, environment, state_folder, wait_until
 from history import SHARD, all_rows, count, entries
 
 from common.bus import keys
-from common.bus.streams import Producer, Streams
+from common.bus.producer import Producer
+from common.bus.streams import Streams
 from common.db import migrate
 from common.db.connection import Connection, connect
 from common.db.store import Store

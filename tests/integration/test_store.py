@@ -28,7 +28,8 @@ from history import (
 
 from common.bus import keys
 from common.bus.codec import Batch
-from common.bus.streams import Producer, Streams
+from common.bus.producer import Producer
+from common.bus.streams import Streams
 from common.clock import SECOND
 from common.db import migrate
 from common.db.connection import Connection, connect
@@ -326,6 +327,7 @@ def test_a_session_tells_its_gaps_and_its_coverage(store: Store, plain: Connecti
     session = Session(
         key=KEY, symbol="SPY", feed="simulator", trading_date=DAY, open_us=OPEN, close_us=CLOSE,
         stale_after_us=15 * SECOND, source="a test", ended=True,
+        gaps=[(NOON_US + 7 * minute, NOON_US + 7 * minute + SECOND)],
     )  # fmt: skip
     store.describe_session(session)
     row = plain.execute(
@@ -339,8 +341,9 @@ def test_a_session_tells_its_gaps_and_its_coverage(store: Store, plain: Connecti
     )  # fmt: skip
     assert (coverage, number, software) == (pytest.approx(0.8), 6, "test")
     assert span == timedelta(seconds=100)
-    ((since, until),) = gaps
-    assert (since[11:19], until[11:19]) == ("16:00:10", "16:05:00")
+    silence, lost = [(since[11:19], until[11:19]) for since, until in gaps]
+    assert silence == ("16:00:10", "16:05:00")
+    assert lost == ("16:07:00", "16:07:01")
 
 
 def test_a_rejected_price_is_no_outage(store: Store) -> None:

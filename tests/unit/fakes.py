@@ -19,7 +19,8 @@ from fakeredis import FakeRedis
 from common.bus import keys
 from common.bus.codec import Batch, BatchHeader
 from common.bus.leases import Leases
-from common.bus.streams import Entry, Producer, Streams
+from common.bus.producer import Producer
+from common.bus.streams import Entry, Streams
 from common.clock import SECOND, session_hours
 from common.models import QUOTE, SPOT, Expiry, Rows, Session, contract_keys
 from common.settings import QuantParameters
@@ -146,6 +147,13 @@ def letters(client: redis.Redis, group: str) -> list[dict[bytes, bytes]]:
 def everything(client: redis.Redis) -> dict[bytes, bytes | None]:
     """All that Redis holds, to show that something changed nothing."""
     return {key: client.dump(key) for key in client.scan_iter()}  # type: ignore[misc]
+
+
+def set_back(client: redis.Redis, then: dict[bytes, bytes | None]) -> None:
+    """Let Redis hold what it held then, as after a start from a log that ends there."""
+    client.flushall()
+    for key, value in then.items():
+        client.restore(key, 0, value)
 
 
 class LossyRedis(FakeRedis):

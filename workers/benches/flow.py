@@ -19,7 +19,8 @@ from pathlib import Path
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch
-from common.bus.streams import Producer, Streams
+from common.bus.producer import Producer
+from common.bus.streams import Streams
 from common.models import Expiry
 from workers.benches.figure import Figure, ratio
 from workers.benches.sample import DAY, batches

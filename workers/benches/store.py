@@ -12,7 +12,8 @@ import statistics
 from typing import Any
 
 from common.bus import keys
-from common.bus.streams import Producer, Streams
+from common.bus.producer import Producer
+from common.bus.streams import Streams
 from common.db.connection import Connection, query
 from common.db.store import Store
 from workers.actor import Actor, Policy

@@ -13,7 +13,7 @@ import subprocess
 from urllib.parse import urlsplit
 
 from common.bus import keys
-from common.bus.streams import Producer
+from common.bus.producer import Producer
 from workers.benches import flow
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import batches

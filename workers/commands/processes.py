@@ -19,6 +19,7 @@ import typer
 
 from common.bus.cache import Cache
 from common.bus.leases import Leases
+from common.bus.producer import Keep
 from common.bus.streams import Streams
 from common.clock import SECOND, wall_us
 from common.errors import ServiceError
@@ -153,6 +154,7 @@ def worker_ingest() -> None:
         flush_rows=settings.flush_rows,
         speed=parse_speed(settings.speed),
         grid_us=round(settings.replay_tick_seconds * SECOND),
+        keep=Keep(settings.reappend_seconds, round(settings.reappend_mb * 2**20)),
     )
     client = context.redis()
     ingestors = [

@@ -5,21 +5,24 @@ from __future__ import annotations
 import fakeredis
 import pytest
 from fakes import (
+    NOON,
     OTHER,
     SHARD,
     STREAM,
+    Clock,
     LossyRedis,
     append,
     everything,
     make_batch,
     make_quotes,
     make_spots,
+    set_back,
 )
 
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch
-from common.bus.streams import Producer
+from common.bus.producer import Gap, Keep, Producer
 from common.errors import BusError, FencedError
 
 
@@ -112,3 +115,157 @@ def test_epochs_only_ever_grow(client: fakeredis.FakeRedis) -> None:
     assert second > first > 0
     client.delete(keys.epoch("SPY"))  # the data of Redis is lost, that of the database is not
     assert cache.next_epoch("SPY") >= first
+
+
+# --- a Redis that was set back ---------------------------------------------------------------
+
+
+def held(client: fakeredis.FakeRedis, stream: str = STREAM) -> list[int]:
+    """Numbers of the batches that a stream holds, in its order."""
+    return [Batch.decode(fields).header.batch for _, fields in client.xrange(stream)]
+
+
+def quoted(number: int) -> Batch:
+    return make_batch(number, quotes=make_quotes([640.0], seq=10 * number))
+
+
+def test_the_append_behind_a_loss_brings_back_what_is_missing(
+    client: fakeredis.FakeRedis,
+) -> None:
+    producer = Producer(client, "SPY", 1)
+    producer.append(SHARD, quoted(1))
+    then = everything(client)
+    for number in (2, 3):
+        producer.append(SHARD, quoted(number))
+    set_back(client, then)
+    last = producer.append(SHARD, quoted(4))
+    assert held(client) == [1, 2, 3, 4]
+    assert producer.last_ids == {SHARD: last}
+    counters = Cache(client).counters("SPY")
+    assert (counters["batches_appended"], counters["quotes_appended"]) == (4, 8)
+    repair = producer.take_repair()
+    assert repair is not None
+    assert (repair.batches, repair.quotes, repair.gaps) == (2, 4, [])
+    assert producer.take_repair() is None
+
+
+def test_a_loss_is_noticed_though_nothing_follows(client: fakeredis.FakeRedis) -> None:
+    producer = Producer(client, "SPY", 1)
+    for shard in (SHARD, OTHER):
+        producer.append(shard, quoted(1))
+    assert producer.verify()
+    then = everything(client)
+    producer.append(OTHER, quoted(2))
+    set_back(client, then)
+    assert not producer.verify()
+    assert held(client, keys.quotes("SPY", OTHER)) == [1, 2]
+    assert held(client) == [1]
+    assert producer.verify()
+
+
+def test_a_redis_that_lost_everything_is_furnished_again(client: fakeredis.FakeRedis) -> None:
+    producer = Producer(client, "SPY", 1)
+    for shard in (SHARD, OTHER):
+        producer.append(shard, quoted(1))
+        producer.append(shard, quoted(2))
+    client.flushall()
+    producer.append(SHARD, quoted(3))
+    assert held(client) == [1, 2, 3]
+    assert held(client, keys.quotes("SPY", OTHER)) == [1, 2]
+    assert Cache(client).shards("SPY") == [SHARD, OTHER]
+    groups = {row["name"].decode() for row in client.xinfo_groups(STREAM)}
+    assert groups == {keys.GREEKS_GROUP, keys.STORE_GROUP}
+    assert len(client.smembers(keys.STREAMS)) == 2
+
+
+def test_what_nobody_remembers_is_a_gap(client: fakeredis.FakeRedis) -> None:
+    clock = Clock()
+    producer = Producer(client, "SPY", 1, Keep(seconds=10.0), monotonic=clock)
+    first = producer.append(SHARD, quoted(1))
+    then = everything(client)
+    producer.append(SHARD, quoted(2))
+    producer.append(SHARD, quoted(3))
+    clock.at = 10.5
+    producer.verify()
+    producer.append(SHARD, quoted(4))
+    set_back(client, then)
+    producer.append(SHARD, quoted(5))
+    assert held(client) == [1, 4, 5]
+    repair = producer.take_repair()
+    assert repair is not None
+    assert repair.batches == 1
+    since = int(first.partition("-")[0]) * 1000
+    assert repair.gaps == [Gap(SHARD, 2, min(since, NOON), NOON)]
+
+
+def test_what_is_forgotten_altogether_is_a_gap_once(client: fakeredis.FakeRedis) -> None:
+    clock = Clock()
+    producer = Producer(client, "SPY", 1, monotonic=clock)
+    producer.append(SHARD, quoted(1))
+    clock.at = 10.5
+    assert producer.verify()
+    client.flushall()
+    assert not producer.verify()
+    assert producer.verify()
+    producer.append(SHARD, quoted(2))
+    assert held(client) == [2]
+    repair = producer.take_repair()
+    assert repair is not None
+    assert [(gap.shard, gap.batches) for gap in repair.gaps] == [(SHARD, 1)]
+
+
+def test_an_outage_lets_nothing_be_forgotten(server: fakeredis.FakeServer) -> None:
+    """Only a Redis that answers says that it has a batch."""
+    clock, client = Clock(), fakeredis.FakeRedis(server=server)
+    producer = Producer(client, "SPY", 1, monotonic=clock)
+    producer.append(SHARD, quoted(1))
+    server.connected = False
+    clock.at = 3600.0
+    with pytest.raises(BusError):
+        producer.verify()
+    server.connected = True
+    client.flushall()
+    assert not producer.verify()
+    assert held(client) == [1]
+
+
+def test_memory_has_a_bound(client: fakeredis.FakeRedis) -> None:
+    size = quoted(1).quotes.nbytes
+    producer = Producer(client, "SPY", 1, Keep(size=2 * size))
+    producer.append(OTHER, quoted(1))
+    for number in (1, 2, 3):
+        producer.append(SHARD, quoted(number))
+    client.flushall()
+    producer.verify()
+    assert held(client) == [2, 3]
+    repair = producer.take_repair()
+    assert repair is not None
+    assert sorted((gap.shard, gap.batches) for gap in repair.gaps) == [(SHARD, 1), (OTHER, 1)]
+
+
+def test_a_loss_while_one_is_made_good_is_made_good_too(server: fakeredis.FakeServer) -> None:
+    client = LossyRedis(server=server)
+    producer = Producer(client, "SPY", 1)
+    for number in (1, 2, 3):
+        producer.append(SHARD, quoted(number))
+    client.flushall()
+    client.lose_answers("EVALSHA", 2)
+    with pytest.raises(BusError):
+        producer.append(SHARD, quoted(4))
+    client.flushall()
+    with pytest.raises(BusError):
+        producer.append(SHARD, quoted(4))
+    producer.append(SHARD, quoted(4))
+    assert held(client) == [1, 2, 3, 4]
+
+
+def test_a_replaced_producer_brings_nothing_back(client: fakeredis.FakeRedis) -> None:
+    cache = Cache(client)
+    producer = Producer(client, "SPY", cache.next_epoch("SPY"))
+    then = everything(client)
+    producer.append(SHARD, make_batch(1, epoch=producer.epoch))
+    set_back(client, then)
+    cache.next_epoch("SPY")
+    with pytest.raises(FencedError, match="newer producer"):
+        producer.verify()
+    assert not client.exists(STREAM) or held(client) == []

@@ -10,10 +10,12 @@ from fakes import (
     SHARD,
     STREAM,
     append,
+    everything,
     letters,
     make_batch,
     make_session,
     pending,
+    set_back,
 )
 
 from common.bus import keys
@@ -106,6 +108,24 @@ def test_acknowledging_counts_in_the_same_step(
     streams.acknowledge(STORE, STREAM, read(streams, STORE), {"quotes_stored": 44})
     assert pending(client, STORE) == []
     assert Cache(client).counters("SPY")["quotes_stored"] == 44
+
+
+def test_what_is_not_pending_is_neither_acknowledged_nor_counted(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    """Redis was set back to before the delivery: the entry comes again, and counts then."""
+    append(client, make_batch(1))
+    then = everything(client)
+    (entry_id,) = read(streams, STORE)
+    set_back(client, then)
+    (second,) = append(client, make_batch(2))
+    assert read(streams, STORE, count=1) == [entry_id]
+    assert not streams.acknowledge(STORE, STREAM, [entry_id, second], {"quotes_stored": 2})
+    assert pending(client, STORE) == [entry_id]
+    assert "quotes_stored" not in Cache(client).counters("SPY")
+    assert streams.acknowledge(STORE, STREAM, [entry_id], {"quotes_stored": 1})
+    assert not streams.acknowledge(STORE, STREAM, [entry_id], {"quotes_stored": 1})
+    assert Cache(client).counters("SPY")["quotes_stored"] == 1
 
 
 # --- taking over -----------------------------------------------------------------------------

@@ -10,7 +10,16 @@ from typing import Any
 
 import fakeredis
 import pytest
-from fakes import STREAM, Clock, LossyRedis, Recorder, letters, pending
+from fakes import (
+    STREAM,
+    Clock,
+    LossyRedis,
+    Recorder,
+    everything,
+    letters,
+    pending,
+    set_back,
+)
 
 from common.bus import keys
 from common.bus.cache import Cache
@@ -222,10 +231,10 @@ def test_a_lost_acknowledgement_delivers_again(server: fakeredis.FakeServer) -> 
     actor = actor_of(client, handler)
     original, broken = actor._streams.acknowledge, iter([True])
 
-    def acknowledge(*args: Any) -> None:
+    def acknowledge(*args: Any) -> bool:
         if next(broken, False):
             raise BusError("Redis is out of reach")
-        original(*args)
+        return original(*args)
 
     actor._streams.acknowledge = acknowledge  # type: ignore[method-assign]
     with pytest.raises(BusError):
@@ -233,6 +242,19 @@ def test_a_lost_acknowledgement_delivers_again(server: fakeredis.FakeServer) -> 
     actor.step()
     assert handler.effects == [b"a", b"a"]  # delivered again: handlers are idempotent
     assert pending(client, STORE) == []
+
+
+def test_what_redis_forgot_having_delivered_comes_again(client: fakeredis.FakeRedis) -> None:
+    put(client, b"a")
+    handler = Recorder([STREAM])
+    actor = actor_of(client, handler)
+    then = everything(client)
+    handler.before = lambda: set_back(client, then) if not handler.effects else None
+    for _ in range(3):
+        actor.step()
+    assert handler.effects == [b"a", b"a"]
+    assert pending(client, STORE) == []
+    assert Cache(client).counters("SPY") == {"seen": 1}
 
 
 def test_it_waits_out_a_redis_that_is_away(server: fakeredis.FakeServer) -> None:

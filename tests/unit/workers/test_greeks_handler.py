@@ -27,6 +27,7 @@ from fakes import (
     make_quotes,
     make_spots,
     pending,
+    set_back,
 )
 
 from common.bus import keys
@@ -176,6 +177,56 @@ def test_a_commit_that_the_client_tries_twice_counts_once(client: fakeredis.Fake
     worker.handler.handle(STREAM, entries)
     assert processed(client) == 22
     assert client.xlen(keys.greeks("SPY")) == 1
+
+
+# --- a Redis that was set back ---------------------------------------------------------------
+
+
+def test_entries_that_redis_forgot_having_merged_are_merged_again(
+    client: fakeredis.FakeRedis,
+) -> None:
+    """What is in memory includes them; what counts is what Redis holds."""
+    worker = Worker(client)
+    append(client, make_batch(1, quotes=make_quotes([640.0])))
+    worker.work()
+    (last,) = append(client, make_batch(2, quotes=make_quotes([650.0], seq=50)))
+    then = everything(client)
+    worker.work()
+    set_back(client, then)
+    worker.work()
+    assert (contracts(client), processed(client)) == (4, 4)
+    assert Cache(client).watermark("SPY") == {SHARD: last}
+    assert pending(client, GREEKS) == []
+
+
+def test_a_state_that_was_set_back_is_gone_on_from(client: fakeredis.FakeRedis) -> None:
+    """The entry in memory is lost, and comes again under another id, behind a newer one."""
+    worker = Worker(client)
+    append(client, make_batch(1, quotes=make_quotes([640.0])))
+    worker.work()
+    then = everything(client)
+    append(client, make_batch(2, quotes=make_quotes([650.0], seq=50)))
+    worker.work()
+    set_back(client, then)
+    append(client, make_batch(2, quotes=make_quotes([650.0], seq=50)))
+    append(client, make_batch(3, quotes=make_quotes([660.0], seq=100)))
+    worker.work()
+    assert (contracts(client), processed(client)) == (6, 6)
+    assert state_of(client).last_id == Cache(client).watermark("SPY")[SHARD]
+    assert Cache(client).counters("SPY")["quotes_late"] == 0
+
+
+def test_a_redis_that_lost_everything_starts_from_an_empty_state(
+    client: fakeredis.FakeRedis,
+) -> None:
+    worker = Worker(client)
+    append(client, make_batch(1, quotes=make_quotes([640.0])))
+    worker.work()
+    client.flushall()
+    append(client, make_batch(2, quotes=make_quotes([650.0], seq=50)))
+    worker.work()
+    assert (contracts(client), processed(client)) == (2, 2)
+    assert pending(client, GREEKS) == []
 
 
 # --- fencing ---------------------------------------------------------------------------------

@@ -21,12 +21,15 @@ from fakes import (
     TOMORROW,
     LossyRedis,
     Worker,
+    everything,
     make_session,
+    set_back,
 )
 
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch
+from common.bus.producer import Keep
 from common.clock import SECOND
 from common.errors import FeedError, FencedError
 from common.models import Expiry, QuoteUpdate, Session, SnapshotEnd, SpotUpdate, Update
@@ -43,6 +46,16 @@ class PumpedRedis(LossyRedis):
     """A Redis where waiting for news is the moment in which the workers work."""
 
     pump: Callable[[], None] = staticmethod(lambda: None)
+    appends = 0
+    after_append: Callable[[int], None] = staticmethod(lambda number: None)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run a command; after an append, something may happen."""
+        answer = super().execute_command(*args, **options)
+        if args[0] == "EVALSHA" and keys.appended("SPY") in args:
+            self.appends += 1
+            self.after_append(self.appends)
+        return answer
 
     def xread(self, streams: Any, count: Any = None, block: Any = None) -> Any:
         """What is new once the workers have worked; nobody ever waits."""
@@ -299,6 +312,76 @@ def test_only_a_session_that_goes_on_keeps_its_board(
     stage.play(FakeSession([frame(9)], session=later))
     assert (OTHER in stage.cache.shards("SPY")) is kept
     assert stage.appended()[-1].header.reset is not resume
+
+
+# --- a Redis that was set back ---------------------------------------------------------------
+
+
+def test_what_redis_has_lost_is_appended_again() -> None:
+    stage = Stage(pace=Pace(flush_seconds=0.0, flush_rows=1))
+    then: dict[bytes, bytes | None] = {}
+
+    def lose(number: int) -> None:
+        stage.worker.work()
+        if number == 2:
+            then.update(everything(stage.there))
+        if number == 4:
+            set_back(stage.there, then)
+
+    stage.client.after_append = lose  # type: ignore[method-assign]
+    stage.play(FakeSession([frame(n, 640.0 + n) for n in range(6)]))
+    assert [batch.header.batch for batch in stage.appended()] == [1, 2, 3, 4, 5, 6]
+    assert stage.merged_everything()
+    counters = stage.cache.counters("SPY")
+    assert counters["quotes_appended"] == counters["quotes_processed"] == stage.quotes() == 6
+    assert counters["batches_reappended"] == counters["quotes_reappended"] == 2
+    assert "batches_lost" not in counters
+
+
+def test_a_loss_that_no_append_follows_is_made_good() -> None:
+    stage = Stage(pace=Pace(flush_seconds=0.0, flush_rows=1, check_seconds=0.0))
+
+    def lose(number: int) -> None:
+        if number == 3:
+            stage.there.flushall()
+        if number == 6:
+            stage.stop()
+
+    stage.client.after_append = lose  # type: ignore[method-assign]
+    session = FakeSession([frame(n, 640.0 + n) for n in range(3)], at_end=lambda: None)
+    stage.play(session)
+    assert stage.quotes() == 3
+    assert stage.session.key == SESSION
+    assert stage.cache.symbols() == ["SPY"]
+
+
+def test_what_is_lost_for_good_is_on_record_and_asks_for_a_whole_chain() -> None:
+    stage = Stage(pace=Pace(flush_seconds=0.0, flush_rows=1, keep=Keep(size=0)))
+    lose = lambda number: stage.there.flushall() if number == 2 else None  # noqa: E731
+    stage.client.after_append = lose  # type: ignore[method-assign]
+    with pytest.raises(FeedError, match="lost 2 batches of SPY"):
+        stage.play(FakeSession([frame(n, 640.0 + n) for n in range(4)]))
+    assert stage.cache.counters("SPY")["batches_lost"] == 2
+    ((since, until),) = stage.session.gaps
+    assert since <= until
+    stage.play(FakeSession([frame(9, end=True)]))
+    assert stage.session.gaps == [(since, until)]
+    stage.play(FakeSession([frame(9)], session=make_session(key="SPY:2026-08-20:simulator:1")))
+    assert stage.session.gaps == []
+
+
+def test_a_replay_that_loses_batches_plays_again_and_has_no_gap() -> None:
+    stage = Stage(pace=Pace(keep=Keep(size=0)))
+    frames = [frame(s, 640.0 + s) for s in (0, 1, 2)]
+    lose = lambda number: stage.there.flushall() if number == 2 else None  # noqa: E731
+    stage.client.after_append = lose  # type: ignore[method-assign]
+    with pytest.raises(FeedError, match="no longer in memory"):
+        stage.play(recorded(*frames))
+    stage.play(recorded(*frames))
+    assert stage.session.gaps == []
+    state = stage.cache.state("SPY", SHARD)
+    assert state is not None
+    assert len(state.quote_rows()) == 3
 
 
 # --- replay ----------------------------------------------------------------------------------

@@ -1,0 +1,221 @@
+"""Appending the batches of one symbol: once each, and again where Redis has forgotten them.
+
+Owns the order and the memory of what was appended; must not know what a batch means. Redis may
+come back without the last seconds: killed while its log was on the way to the disk, after a
+power cut, or as a server without a log. Each append names the batch that should be there
+before it, so a stream that was set back is noticed by the first append behind it, and by
+:meth:`Producer.verify` where none follows. What is missing is appended again, in order.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.bus import keys, scripts
+from common.bus.client import Client, bus_errors, text
+from common.bus.codec import Batch
+from common.bus.streams import Streams
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of what was appended is remembered."""
+
+    seconds: float = 10.0
+    size: int = 64 * 2**20
+    """Of all shards together [bytes]; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Batches that Redis has lost and nobody remembers."""
+
+    shard: str
+    batches: int
+    since_us: int
+    """Wall time of the last batch before them, or of the first among them [us]."""
+    until_us: int
+    """Wall time of the first batch after them, or of the moment it was noticed [us]."""
+
+
+@dataclass(slots=True)
+class Repair:
+    """What was done about a Redis that had lost something."""
+
+    batches: int = 0
+    """Appended again."""
+    quotes: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What a shard's stream should hold of this run."""
+
+    first_us: int
+    last: int = 0
+    """Number of the last batch that was appended; 0 before the first."""
+    kept: deque[tuple[float, Batch]] = field(default_factory=deque)
+    """(when it was appended, the batch), consecutive through the last."""
+
+
+class Producer:
+    """Appends batches of one symbol under one epoch; a retry never appends twice."""
+
+    def __init__(
+        self,
+        client: Client,
+        symbol: str,
+        epoch: int,
+        keep: Keep = Keep(),
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.symbol = symbol
+        self.epoch = epoch
+        self.last_ids: dict[str, str] = {}
+        """Shard → id of its last entry, as it is now."""
+        self._streams = Streams(client)
+        self._append = client.register_script(scripts.APPEND)
+        self._keep, self._monotonic = keep, monotonic
+        self._known: set[str] = set()
+        self._trails: dict[str, _Trail] = {}
+        self._size = 0
+        self._repair: Repair | None = None
+
+    def append(self, shard: str, batch: Batch) -> str:
+        """Append a batch unless it had been; the id of its entry, or of a later one.
+
+        :raises FencedError: when a newer producer of the symbol has appended.
+        :raises BusError: when Redis is out of reach; appending the same batch again is safe.
+        """
+        trail = self._trails.setdefault(shard, _Trail(batch.header.received_us))
+        while self._send(shard, batch, after=trail.last) is None:
+            self._restore()
+        if batch.header.batch > trail.last:
+            trail.last = batch.header.batch
+            trail.kept.append((self._monotonic(), batch))
+            self._size += _size(batch)
+            if self._size > self._keep.size:
+                self._forget_oldest()
+        return self.last_ids[shard]
+
+    def verify(self) -> bool:
+        """Whether Redis holds what was appended; what it has lost is appended again.
+
+        :raises FencedError: when a newer producer of the symbol has appended.
+        :raises BusError: when Redis is out of reach.
+        """
+        held = self._held()
+        whole = all(held.get(shard, (0, ""))[0] >= t.last for shard, t in self._trails.items())
+        if not whole:
+            self._restore()
+        now = self._monotonic()
+        for trail in self._trails.values():
+            while trail.kept and now - trail.kept[0][0] > self._keep.seconds:
+                self._size -= _size(trail.kept.popleft()[1])
+        return whole
+
+    def take_repair(self) -> Repair | None:
+        """What has been repaired since this was last asked; None where nothing was amiss."""
+        repair, self._repair = self._repair, None
+        return repair
+
+    def _restore(self) -> None:
+        """Append again what is missing, shard by shard."""
+        repair = self._repair = self._repair or Repair()
+        self._known.clear()  # streams, groups and lists may be gone, too
+        held = self._held()
+        for shard, trail in sorted(self._trails.items()):
+            number, entry_id = held.get(shard, (0, ""))
+            missing = [batch for _, batch in trail.kept if batch.header.batch > number]
+            first = missing[0].header.batch if missing else trail.last + 1
+            gap = None
+            if number < trail.last and first > number + 1:
+                gap = _gap(shard, trail, first - 1 - number, entry_id, missing)
+            for batch in missing:
+                if self._send(shard, batch, after=number) is None:
+                    return  # set back once more; the caller looks again
+                number = batch.header.batch
+                repair.batches += 1
+                repair.quotes += batch.header.quotes
+                if gap:
+                    repair.gaps.append(gap)
+                    gap = None
+            if gap:
+                repair.gaps.append(gap)
+                trail.last = number
+        log.warning(
+            "%s: Redis had lost entries; %d batches appended again, %d lost",
+            self.symbol,
+            repair.batches,
+            sum(gap.batches for gap in repair.gaps),
+        )
+
+    def _held(self) -> dict[str, tuple[int, str]]:
+        """Shard → (last batch of this run that Redis holds, the id of its entry)."""
+        with bus_errors():
+            rows: Any = self._streams.client.hgetall(keys.appended(self.symbol))
+        found = {}
+        for shard, row in rows.items():
+            epoch, batch, entry_id = text(row).split(":")
+            if int(epoch) == self.epoch:
+                found[text(shard)] = (int(batch), entry_id)
+        return found
+
+    def _send(self, shard: str, batch: Batch, *, after: int) -> str | None:
+        """The id of the batch's entry; None when the stream does not reach ``after``."""
+        stream = keys.quotes(self.symbol, shard)
+        if shard not in self._known:
+            with bus_errors():
+                self._streams.client.sadd(keys.shards(self.symbol), shard)
+            self._streams.register(stream)
+            self._known.add(shard)
+        fields = batch.encode()
+        with bus_errors():
+            reply: Any = self._append(
+                keys=[
+                    stream,
+                    keys.appended(self.symbol),
+                    keys.counters(self.symbol),
+                    keys.epoch(self.symbol),
+                ],
+                args=[
+                    shard,
+                    self.epoch,
+                    batch.header.batch,
+                    fields["h"],
+                    fields["q"],
+                    fields["s"],
+                    batch.header.quotes,
+                    batch.header.spots,
+                    after,
+                ],
+            )
+        if isinstance(reply, int):
+            return None
+        entry_id = self.last_ids[shard] = text(reply)
+        return entry_id
+
+    def _forget_oldest(self) -> None:
+        while self._size > self._keep.size:
+            trails = [trail for trail in self._trails.values() if trail.kept]
+            oldest = min(trails, key=lambda trail: trail.kept[0][0])
+            self._size -= _size(oldest.kept.popleft()[1])
+
+
+def _gap(shard: str, trail: _Trail, batches: int, entry_id: str, missing: list[Batch]) -> Gap:
+    since = int(entry_id.partition("-")[0]) * 1000 if entry_id else trail.first_us
+    until = missing[0].header.received_us if missing else time.time_ns() // 1000
+    return Gap(shard, batches, min(since, until), until)
+
+
+def _size(batch: Batch) -> int:
+    return batch.quotes.nbytes + batch.spots.nbytes
