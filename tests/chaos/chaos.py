@@ -96,7 +96,7 @@ class Rest:
         with self.database() as connection:
             yield from not_stored_once(log, connection)
             yield from greeks_not_stored(client, SYMBOL, connection)
-            yield from levels_not_once(client, SYMBOL, connection, parameters)
+            yield from levels_not_once(client, SYMBOL, connection, parameters, self.witness.levels)
         counted = self.havoc.counted()
         for program, times in sorted(self.havoc.spawned().items()):
             if program != "migrate" and counted[program] != times:

@@ -7,14 +7,14 @@ themselves; must not change anything. Every function returns what is wrong, a li
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import psycopg
 import redis
-from witness import Sent
+from witness import Level, Sent
 
 from common.as_of import as_of
 from common.bus import keys
@@ -31,7 +31,8 @@ Entries = list[tuple[str, Batch]]
 _COLUMNS = "bid ask last bid_size ask_size volume open_interest spot bought sold".split()
 _QUOTES = (
     'SELECT (extract(epoch FROM "time") * 1000000)::bigint, seq, strike, "right" = \'P\', '
-    "withdrawn, bid, ask, last, bid_size, ask_size, volume, open_interest, spot, bought, sold "
+    "withdrawn, bid::float8, ask::float8, last::float8, bid_size, ask_size, volume, "
+    "open_interest, spot::float8, bought, sold "
     "FROM gex.quotes WHERE symbol = %s AND expiration = %s AND settlement = %s ORDER BY seq"
 )
 
@@ -101,13 +102,15 @@ def not_stored_once(log: Log, connection: psycopg.Connection[Any]) -> Iterator[s
         " entry_ms || '-' || entry_n, epoch, batch FROM gex.entries WHERE symbol = %s",
         [log.symbol],
     ).fetchall()
-    stored = Counter(rows)
-    sent = Counter(
+    sent = {
         (shard, entry_id, batch.header.epoch, batch.header.batch)
         for shard, entries in log.shards.items()
         for entry_id, batch in entries
-    )
-    yield from _differences("entries", sent, stored)
+    }
+    again = {(shard, epoch, number) for shard, _, epoch, number in sent}
+    # what Redis lost and was sent again is stored under both ids that it had
+    kept = {row for row in rows if row in sent or (row[0], *row[2:]) not in again}
+    yield from _differences("entries", Counter(sent), Counter(kept))
     for shard, entries in log.shards.items():
         where = [log.symbol, shard[:10], shard[11:] or "PM"]
         with connection.cursor(binary=True) as cursor:
@@ -119,8 +122,10 @@ def not_stored_once(log: Log, connection: psycopg.Connection[Any]) -> Iterator[s
         for _, batch in entries
         for row in batch.spots
     }
-    kept = connection.execute("SELECT seq, price FROM gex.spots WHERE symbol = %s", [log.symbol])
-    yield from _differences("prices", Counter(spots), Counter(kept.fetchall()))
+    prices = connection.execute(
+        "SELECT seq, price::float8 FROM gex.spots WHERE symbol = %s", [log.symbol]
+    )
+    yield from _differences("prices", Counter(spots), Counter(prices.fetchall()))
 
 
 def greeks_not_stored(client: redis.Redis, symbol: str, connection: Any) -> Iterator[str]:
@@ -164,9 +169,16 @@ def left_over(client: redis.Redis) -> Iterator[str]:
 
 
 def levels_not_once(
-    client: redis.Redis, symbol: str, connection: Connection, parameters: QuantParameters
+    client: redis.Redis,
+    symbol: str,
+    connection: Connection,
+    parameters: QuantParameters,
+    seen: Collection[Level],
 ) -> Iterator[str]:
-    """Levels that were published twice, are not stored, or are not what the quotes give."""
+    """Levels that were published twice, are not stored, or are not what the quotes give.
+
+    :param seen: those that stood on the stream at some moment.
+    """
     reply: Any = client.xrange(keys.level_stream(symbol))
     published = Counter((f[b"session"].decode(), int(f[b"at"])) for _, f in reply)
     yield from (
@@ -177,9 +189,11 @@ def levels_not_once(
         " WHERE sessions.symbol = %s",
         [symbol],
     ).fetchall()
-    stored = Counter((key, from_datetime(time)) for key, time in rows)
-    yield from _differences("levels", Counter(published.keys()), stored)
-    for _, at in sorted(published)[:: max(1, len(published) // 20)]:
+    stored = {(key, from_datetime(time)) for key, time in rows}
+    # what Redis has lost since may be stored all the same
+    lost = {level for level in stored if level in seen}
+    yield from _differences("levels", Counter({*published, *lost}), Counter(stored))
+    for _, at in sorted(published)[:: max(1, len(published) // 8)]:
         wrong = as_of(connection, symbol, at, parameters).differences()
         if wrong:
             yield f"the level of {at} differs from its quotes in {', '.join(wrong)}"

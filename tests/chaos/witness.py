@@ -1,4 +1,4 @@
-"""What stood on the quotes streams at any moment, seen by somebody outside the platform.
+"""What stood on the streams of a symbol at any moment, seen by somebody outside the platform.
 
 Owns watching them through every outage; must not write to Redis. What Redis has shown once must
 not be missing in the end, whatever Redis itself has gone through since.
@@ -17,17 +17,21 @@ from common.bus.streams import id_order
 
 Sent = tuple[str, int, int]
 """Shard, epoch and number of a batch: what its producer calls it."""
+Level = tuple[str, int]
+"""Session and instant of a level [us, market time]."""
 
 
 class Witness:
-    """Reads every quotes stream of a symbol in a thread of its own, from the first entry on."""
+    """Reads the streams of a symbol in a thread of its own, from their first entries on."""
 
     def __init__(self, url: str, symbol: str) -> None:
         self._client = redis.Redis.from_url(url, socket_timeout=5)
         self._symbol = symbol
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
-        self._cursors: dict[str, str] = {}
+        self._cursors = {keys.level_stream(symbol): "0-0"}
+        self.levels: set[Level] = set()
+        """Every level."""
         self.seen: dict[Sent, int] = {}
         """Every batch and how many quotes it had."""
         self.outages = 0
@@ -54,13 +58,13 @@ class Witness:
         names: Any = self._client.smembers(keys.shards(self._symbol))
         for name in names:
             self._cursors.setdefault(keys.quotes(self._symbol, name.decode()), "0-0")
-        if not self._cursors:
-            self._stop.wait(0.05)
-            return
         reply: Any = self._client.xread(dict(self._cursors), count=500, block=200)  # type: ignore[arg-type]
         for stream, entries in reply:
             name = stream.decode()
             for entry_id, fields in entries:
-                header = Batch.decode(fields).header
-                self.seen[keys.stream_shard(name), header.epoch, header.batch] = header.quotes
+                if name.startswith(keys.LEVELS_PREFIX):
+                    self.levels.add((fields[b"session"].decode(), int(fields[b"at"])))
+                else:
+                    header = Batch.decode(fields).header
+                    self.seen[keys.stream_shard(name), header.epoch, header.batch] = header.quotes
                 self._cursors[name] = max(self._cursors[name], entry_id.decode(), key=id_order)
