@@ -71,6 +71,7 @@ class Soak:
 
     running: Platform
     restart_every: float
+    """[s]"""
     ticks: int = 0
     problems: list[str] = field(default_factory=list)
     sizes: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -86,7 +87,7 @@ class Soak:
     def __post_init__(self) -> None:
         found = self.running.status()
         self.cache = Cache(redis.Redis.from_url(found["redis_url"]))
-        self.celery = Celery(broker=found["broker_url"])
+        self.broker = found["broker_url"]
         self.supervisor = Supervisor(Instance(load_settings(state_dir=self.running.state)))
 
     def follow(self, ticks: int, minutes: float) -> None:
@@ -145,7 +146,9 @@ class Soak:
 
     def _count(self) -> None:
         """How many ticks the Celery worker has had, all its starts together."""
-        stats = self.celery.control.inspect(timeout=5).stats() or {}
+        with Celery(broker=self.broker) as celery, celery.connection_for_write() as connection:
+            asked = celery.control.inspect(timeout=5, connection=connection)
+            stats = asked.stats() or {}
         for name, found in stats.items():
             if name.startswith("levels@"):
                 total = int(found["total"].get(TICK, 0))
