@@ -100,6 +100,7 @@ def as_of(
         spot_time=int(spots["time"][0]),
         prior_close=float(spots["prior_close"][0]),
         oi_date=level["trading_date"],
+        conflated=exact and level["result"]["quality"].get("conflated", False),
     )
     return AsOf(levels, level["key"], level["feed"], level["result"] if exact else None)
 

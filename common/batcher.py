@@ -79,6 +79,10 @@ class Batcher:
         self._latched: dict[tuple[str, int], _Latched] = {}
         self.rows = 0
         """Quotes added and not yet flushed."""
+        self.conflated = 0
+        """Quotes left out as a newer one of their contract was there before a flush."""
+        self._least = 0
+        """Rows that were left by the last conflation."""
         self.held_counts = 0
         """Quotes whose volume or open interest had fallen and was held at what it was."""
 
@@ -112,6 +116,21 @@ class Batcher:
                 volume=volume, open_interest=interest, bought=bought, sold=sold
             )
 
+    def conflate(self, *, now: bool = False) -> None:
+        """Keep the newest row of each contract and the newest price.
+
+        :param now: else it is done when enough has come since the last time to be worth it.
+        """
+        for shard, spots in self._spots.items():
+            self._spots[shard] = spots[-1:]
+        if not now and self.rows < 2 * self._least + self._flush_rows:
+            return
+        for shard, rows in self._quotes.items():
+            newest = {row[0]: row for row in rows}
+            self.conflated += len(rows) - len(newest)
+            self._quotes[shard] = sorted(newest.values(), key=lambda row: int(row[3]))
+        self.rows = self._least = sum(map(len, self._quotes.values()))
+
     def flush(self) -> list[tuple[str, Batch]]:
         """What was added since the last flush: (shard, batch), in shard order."""
         received = self._clock()
@@ -123,7 +142,7 @@ class Batcher:
                 news = spots if start == 0 else []
                 batches.append((shard, self._batch(shard, received, part, news)))
             self._quotes[shard], self._spots[shard] = [], []
-        self.rows = 0
+        self.rows = self._least = 0
         return batches
 
     def _batch(

@@ -10,8 +10,10 @@ Owns every exception that crosses a module border; must not import anything of t
     │   └── CredentialsError   a login that is refused            exit code 2
     ├── ServiceError           something outside failed           exit code 1
     │   ├── BusError           Redis
+    │   │   └── MemoryFullError      it has reached its memory bound
     │   ├── StorageError       PostgreSQL
     │   │   └── SlowStatementError   a statement that was given up
+    │   ├── SpoolError         the files that wait for the database
     │   ├── ArchiveError       a backup's folder or bucket
     │   └── FeedError          market data
     ├── RejectedError          the database refuses these very rows
@@ -51,6 +53,14 @@ class ServiceError(GexError):
 
 class BusError(ServiceError):
     """Raised when Redis refuses, is out of reach or holds something unexpected."""
+
+
+class MemoryFullError(BusError):
+    """Raised when Redis has reached its memory bound and takes nothing more in."""
+
+
+class SpoolError(ServiceError):
+    """Raised when the spool is full, in use, or its disk refuses."""
 
 
 class StorageError(ServiceError):

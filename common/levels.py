@@ -121,6 +121,7 @@ def evaluate(
     oi_date: date | None = None,
     source: GreeksSource = "own",
     unnamed: int = 0,
+    conflated: bool = False,
 ) -> Levels:
     """Re-price every contract at ``spot`` and ``as_of`` and sum up.
 
@@ -131,6 +132,7 @@ def evaluate(
     :param oi_date: the session's date; by default the New York date of ``as_of``.
     :param source: ``vendor``: the source's own Greeks, our filters off.
     :param unnamed: rows that named no contract; they count as ``bad_input``.
+    :param conflated: whether quotes are being left out for want of memory.
     """
     spot = spot if np.isfinite(spot) and spot > 0.0 else NAN
     board = build_board(
@@ -181,6 +183,7 @@ def evaluate(
             parameters=parameters,
             oi_date=oi_date or today,
             unnamed=unnamed,
+            conflated=conflated,
         ),
         board=board,
     )

@@ -188,6 +188,7 @@ def _quality(levels: Levels) -> JsonDict:
         "rejected": dict(quality.rejected),
         "parity_pairs": quality.parity_pairs,
         "parity_outliers": quality.parity_outliers,
+        "conflated": quality.conflated,
     }
 
 

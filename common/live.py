@@ -79,4 +79,11 @@ def differences(live: JsonDict, record: JsonDict) -> list[str]:
     Both rest on the same states and the same instant, so there must be none.
     """
     parts = ("spot", "sign", "levels", "strikes", "expirations", "quality")
-    return [name for name in parts if live[name] != record[name]]
+    return [name for name in parts if _said(live[name]) != _said(record[name])]
+
+
+def _said(part: object) -> object:
+    """A part without what may have changed between the two."""
+    if not isinstance(part, dict):
+        return part
+    return {name: value for name, value in part.items() if name != "conflated"}

@@ -238,6 +238,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     first_pass: dict[str, str] | None = None
     """Shard → entry id up to which a live session's first whole chain reaches, None before it
     is appended. Until every state includes it there is no level: part of a chain is none."""
+    conflated: bool = False
+    """Whether quotes are being left out, as Redis is short of memory."""
     gaps: list[tuple[int, int]] = []
     """(from, until) of what Redis lost for good [us, market time]."""
 

@@ -47,6 +47,7 @@ def levels_at(
         spot_time=spot.spot_time,
         prior_close=spot.prior_close,
         oi_date=session.trading_date,
+        conflated=session.conflated,
     )
 
 
@@ -104,6 +105,7 @@ def flat_levels(latest: JsonDict) -> dict[str, str]:
         "oldest_quote_at": quality["oldest_quote_at"],
         "coverage_oi": quality["coverage_oi"],
         "coverage_gamma": quality["coverage_gamma"],
+        "conflated": str(quality["conflated"]).lower(),
         "oi_date": quality["oi_date"],
         "sign": latest["sign"],
         "symbol": latest["symbol"],

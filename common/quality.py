@@ -42,6 +42,8 @@ class Quality:
     """Two-sided pairs whose parity was checked ..."""
     parity_outliers: int
     """... and those off by more than their half-spreads."""
+    conflated: bool
+    """Redis is short of memory: of the quotes of a contract only the newest are appended."""
 
 
 def measure(
@@ -52,6 +54,7 @@ def measure(
     parameters: QuantParameters,
     oi_date: date,
     unnamed: int,
+    conflated: bool,
 ) -> Quality:
     good, alive = board.statuses == Status.OK, board.alive
     counted = board.open_interests * alive
@@ -82,6 +85,7 @@ def measure(
         rejected=rejected,
         parity_pairs=pairs,
         parity_outliers=outliers,
+        conflated=conflated,
     )
 
 

@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(ge=1)
     watchdog_seconds: Positive
     keep_seconds: float = Field(ge=0)
+    spool_share: float = Field(gt=0, lt=1)
+    conflate_share: float = Field(gt=0, lt=1)
+    hold_share: float = Field(gt=0, lt=1)
+    conflated_flush_seconds: Positive
+    spool_max_mb: float = Field(ge=1)
 
     keep_quotes_days: float = Field(ge=0)
     keep_greeks_days: float = Field(ge=0)
@@ -218,6 +223,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("conflate_share", "hold_share")
+    @classmethod
+    def _check_marks(cls, value: float, info: ValidationInfo) -> float:
+        below = {"conflate_share": "spool_share", "hold_share": "conflate_share"}
+        lower = below[info.field_name or ""]
+        if value < info.data.get(lower, value):
+            raise ValueError(f"{value} is below {PREFIX}{lower.upper()} ({info.data[lower]})")
+        return value
 
     def feed_of(self, symbol: str) -> FeedSetting:
         """The feed of a symbol."""

@@ -44,10 +44,12 @@ def publish_tick(
     *,
     wall_us: Callable[[], int],
     at: int | None = None,
+    recorded: bool = True,
 ) -> str:
     """Compute and publish the level of one instant.
 
     :param at: market time [us]; None means the present instant of a live session's grid.
+    :param recorded: whether a level goes onto its stream; without memory it is published alone.
     :returns: what was done: ``published``, or why nothing was (``no session``, ``replay``,
         ``nothing new``, ``starting``, ``no data``, ``superseded``).
     """
@@ -64,11 +66,17 @@ def publish_tick(
         closed = _close(cache, session, last, wall_us())
         if closed:
             return closed
-    return _compute(cache, session, policy, instant, wall_us)
+    return _compute(cache, session, policy, instant, wall_us, recorded=recorded)
 
 
 def _compute(
-    cache: Cache, session: Session, policy: TickPolicy, instant: int, wall_us: Callable[[], int]
+    cache: Cache,
+    session: Session,
+    policy: TickPolicy,
+    instant: int,
+    wall_us: Callable[[], int],
+    *,
+    recorded: bool,
 ) -> str:
     """The level of an instant from the states as they are now, published."""
     symbol = session.symbol
@@ -100,6 +108,7 @@ def _compute(
         latest=latest,
         levels=flat_levels(latest),
         profile={**levels.profile_json(beside=latest), **labels},
+        recorded=recorded,
     )
     if published and not session.replay:
         _reconcile(cache, session, chain, policy)

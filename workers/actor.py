@@ -28,7 +28,13 @@ from typing import Protocol
 from common.bus import keys
 from common.bus.client import bus_errors
 from common.bus.streams import Entry, Streams
-from common.errors import FencedError, MalformedEntriesError, MalformedEntryError, ServiceError
+from common.errors import (
+    FencedError,
+    MalformedEntriesError,
+    MalformedEntryError,
+    MemoryFullError,
+    ServiceError,
+)
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -358,7 +364,12 @@ class Actor:
         (before, handled), now = self._reported, self._monotonic()
         self._reported = (now, self.handled)
         rate = (self.handled - handled) / (now - before) if now > before else 0.0
-        with bus_errors(), self._streams.client.pipeline(transaction=True) as pipe:
+        # without memory for it the work still goes on
+        with (
+            suppress(MemoryFullError),
+            bus_errors(),
+            self._streams.client.pipeline(transaction=True) as pipe,
+        ):
             pipe.hset(
                 key,
                 mapping={

@@ -19,16 +19,19 @@ import msgspec
 from common.batcher import Batcher
 from common.bus.cache import Cache
 from common.bus.client import Client
+from common.bus.memory import Memory
 from common.bus.producer import Keep, Producer
 from common.clock import SECOND, iso_ms, wall_us
 from common.errors import FeedError
 from common.feeds.base import Feed, FeedSession
 from common.models import Session, SnapshotEnd, Update
 from workers.barrier import Barrier, TickRequest
-from workers.delivery import Delivery, Patience, Sleep
+from workers.delivery import Delivery, Patience, Restraint, Sleep
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_HELD_SECONDS = 0.25
+"""What could not be appended for want of memory is tried again after this [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Pace:
     """A replay gives up when nothing moves for this long."""
     check_seconds: float = 1.0
     """Redis is asked this often whether it has everything, and told what the source counts."""
+    restraint: Restraint = Restraint()  # noqa: RUF009  immutable
     keep: Keep = Keep()  # noqa: RUF009  immutable
     """What is remembered, should Redis forget it."""
 
@@ -59,9 +63,10 @@ class Ingestor:
         pace: Pace,
         request_tick: TickRequest,
         *,
+        memory: Memory,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._client = client
+        self._client, self._memory = client, memory
         self._cache = Cache(client)
         self._symbol = symbol
         self._feed = feed
@@ -115,6 +120,8 @@ class Ingestor:
             counters=feed_session.counters,
             patience=self._patience,
             check_seconds=self._pace.check_seconds,
+            memory=self._memory,
+            restraint=self._pace.restraint,
         )
         if session.resume:
             await self._patience(lambda: self._restore(run.batcher))
@@ -185,6 +192,7 @@ class Ingestor:
     ) -> None:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
+        whole = False
         getter = asyncio.create_task(queue.get())
         try:
             while True:
@@ -194,7 +202,7 @@ class Ingestor:
                 )
                 if reader.done() and reader.exception():
                     run.batcher.add(_in_hand(getter, queue))
-                    await run.flush()
+                    await run.flush(last=True)
                     reader.result()
                 if stopped.done():
                     run.batcher.add(_in_hand(getter, queue))
@@ -205,19 +213,20 @@ class Ingestor:
                         break
                     getter = asyncio.create_task(queue.get())
                     run.batcher.add(frame)
+                    whole = whole or isinstance(frame[-1], SnapshotEnd)
                     if deadline is None:
                         deadline = loop.time() + self._pace.flush_seconds
-                    if run.session.first_pass is None and isinstance(frame[-1], SnapshotEnd):
-                        await run.flush()
+                first = whole and run.session.first_pass is None
+                if first or run.batcher.full or (deadline and loop.time() >= deadline):
+                    done = await run.flush()
+                    deadline = None if done else loop.time() + _HELD_SECONDS
+                    if first and done:
                         await run.save(first_pass=dict(run.producer.last_ids))
-                if run.batcher.full or (deadline is not None and loop.time() >= deadline):
-                    await run.flush()
-                    deadline = None
                 if loop.time() >= run.check_at:
                     await run.check()
         finally:
             getter.cancel()
-        await run.flush()
+        await run.flush(last=True)
 
     # --- replay -----------------------------------------------------------------------------
 

@@ -96,14 +96,19 @@ class StoreHandler:
                 self.group, stream, letter, reason=reason, trace="", deliveries=1, whole=False
             )
 
-    def maintain(self) -> None:
-        """Trim what everyone has acknowledged; retire the streams of earlier sessions."""
-        self._store.make_checkpoints()
-        keep_after = int((time.time() - self._keep_seconds) * 1000)
+    def trim(self, *, keep_seconds: float) -> None:
+        """Drop what everyone has acknowledged, except what is younger than this [s]."""
+        keep_after = int((time.time() - keep_seconds) * 1000)
         for stream in self._streams.registered():
             self._streams.trim(stream, keep_after_ms=keep_after)
+
+    def maintain(self) -> None:
+        """Trim what everyone has acknowledged; retire the streams of earlier sessions."""
+        self.trim(keep_seconds=self._keep_seconds)
+        for stream in self._streams.registered():
             if stream.startswith(keys.QUOTES_PREFIX):
                 self._streams.retire(stream)
+        self._store.make_checkpoints()
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
             if session and session.key in self._stored:

@@ -21,6 +21,7 @@ from redis.exceptions import LockError
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
+from common.bus.memory import Memory
 from common.clock import SECOND, wall_us
 from common.db.connection import connect as connect_database
 from common.db.policies import apply_policies, policies_of
@@ -168,6 +169,11 @@ def _cache() -> Cache:
     return Cache(connect(Instance(_settings()).redis_url()))
 
 
+@cache
+def _memory() -> Memory:
+    return Memory(_cache().client)
+
+
 @app.task(name=TICK)  # type: ignore[untyped-decorator]  # celery has no types
 def tick(symbol: str, at: int | None = None) -> None:
     """Publish the level of a symbol.
@@ -184,7 +190,12 @@ def tick(symbol: str, at: int | None = None) -> None:
             log.warning("%s: the tick before is still running", symbol)
             return
         try:
-            outcome = publish_tick(cached, symbol, policy, wall_us=wall_us, at=at)
+            outcome = publish_tick(
+                *(cached, symbol, policy),
+                wall_us=wall_us,
+                at=at,
+                recorded=_memory().share() < settings.hold_share,
+            )
         finally:
             try:
                 lock.release()

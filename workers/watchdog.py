@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from common.bus import keys
 from common.bus.cache import Cache
+from common.bus.memory import Memory
 from common.errors import ServiceError
 
 LEVELS = ("celery", "beat")
@@ -29,15 +30,20 @@ class Watchdog:
     """Greeks workers, by their consumer's name, which is their program's."""
     patience: float
     """How long something may stand still that should move [s]."""
+    memory: Memory
     monotonic: Callable[[], float] = time.monotonic
     _moved: dict[str, tuple[object, float]] = field(default_factory=dict, init=False)
 
     def look(self) -> list[str]:
         """Programs that stand still; each is named once, and then has its patience again.
 
-        While Redis is out of reach nothing can be said, and everything has its patience anew.
+        While Redis is out of reach, or without memory, nothing can be said, and everything has
+        its patience anew: a restart would help nobody.
         """
         try:
+            if self.memory.share() >= 1.0:
+                self.forget()
+                return []
             quiet = [name for name in self.workers if self._stands(name, self._worker(name))]
             ticks = [self._stands(f"levels {s}", self._last_level(s)) for s in self.symbols]
         except ServiceError:

@@ -184,10 +184,12 @@ class Cache:
         latest: JsonDict,
         levels: dict[str, str],
         profile: JsonDict,
+        recorded: bool = True,
     ) -> bool:
         """Write ``latest``, ``levels`` and ``profile`` at once and tell the subscribers.
 
         :param ttl_ms: expiry of the keys, 0 to keep them.
+        :param recorded: whether it goes onto the levels stream, too.
         :returns: False, with nothing written, when a level as new was there.
         """
         symbol = session.symbol
@@ -213,6 +215,7 @@ class Cache:
                     orjson.dumps(profile),
                     session.key,
                     len(latest["invariants"]),
+                    int(recorded),
                     *fields,
                 ],
             )

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from common.errors import BusError, FencedError, UsageError
+from common.errors import BusError, FencedError, MemoryFullError, UsageError
 
 Client = redis.Redis
 _OUTAGES = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
@@ -46,6 +46,7 @@ def bus_errors() -> Iterator[None]:
     """Turn the library's errors into those of :mod:`common.errors`.
 
     :raises BusError: Redis is out of reach or refuses.
+    :raises MemoryFullError: it has reached its memory bound.
     :raises FencedError: a script refused a writer that was replaced.
     """
     try:
@@ -55,6 +56,8 @@ def bus_errors() -> Iterator[None]:
     except redis.ResponseError as error:
         if "FENCED" in str(error):
             raise FencedError(str(error)) from error
+        if isinstance(error, redis.exceptions.OutOfMemoryError):
+            raise MemoryFullError(f"Redis has no memory left: {error}") from error
         raise BusError(f"Redis refuses: {error}") from error
     except redis.RedisError as error:
         raise BusError(f"Redis: {error}") from error

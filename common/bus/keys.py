@@ -28,6 +28,7 @@ gex:{symbol}:live            string,  greeks              everyone, tick task   
 lock:levels:{symbol}         string   tick task           tick task              expires
 actors:{group}               zset     actors              actors, status         silent members leave
 actor:{group}:{consumer}     hash     that actor          status, doctor         a minute of silence
+spool:{consumer}             hash     store               store, status, doctor  one a store worker
 registry:streams             set      ingest, greeks,     actors                 streams in use
                                       tick task
 registry:starts              hash     every program       status                 one field a program
@@ -150,6 +151,11 @@ def actors(group: str) -> str:
 def actor(group: str, consumer: str) -> str:
     """What one actor says of itself."""
     return f"actor:{group}:{consumer}"
+
+
+def spool(consumer: str) -> str:
+    """What a store worker has spooled, and how far it has been loaded."""
+    return f"spool:{consumer}"
 
 
 def stream_symbol(stream: str) -> str:

@@ -24,6 +24,7 @@ class Leases:
         self._milliseconds = milliseconds
         self._take = client.register_script(scripts.LEASE)
         self._release = client.register_script(scripts.RELEASE)
+        self._enter = client.register_script(scripts.SIGN_IN)
         self.held: dict[str, int] = {}
         """Quotes stream → fencing epoch under which this worker may write its state."""
 
@@ -66,13 +67,13 @@ class Leases:
     def _sign_in(self) -> int:
         """Sign this worker in; how many of the group gave a sign of life within a lease."""
         now = time.time()
-        group = keys.actors(keys.GREEKS_GROUP)
-        with bus_errors(), self._client.pipeline(transaction=True) as pipe:
-            pipe.zadd(group, {self._name: now})
-            pipe.zremrangebyscore(group, "-inf", now - self._milliseconds / 1000.0)
-            pipe.zcard(group)
-            replies: Any = pipe.execute()
-        return int(replies[2])
+        with bus_errors():
+            return int(
+                self._enter(
+                    keys=[keys.actors(keys.GREEKS_GROUP)],
+                    args=[self._name, now, now - self._milliseconds / 1000.0],
+                )
+            )
 
 
 def holder(client: Client, stream: str) -> str:

@@ -1,6 +1,9 @@
 """The Lua scripts: each is one atomic step that either happens whole or not at all.
 
-Owns the scripts' text and what their keys and arguments mean; must not hold clients.
+Owns the scripts' text and what their keys and arguments mean; must not hold clients. At its
+memory bound Redis refuses a script whose first write may take memory, and lets others finish:
+the steps that free memory, or hold still while it is freed, begin with a write that takes none.
+Only what brings new data in is refused.
 """
 
 from __future__ import annotations
@@ -52,15 +55,24 @@ local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 local name, token, till = unpack(redis.call('HMGET', KEYS[1], 'name', 'token', 'until'))
 local mine = token == ARGV[2]
 if not mine and name and name ~= ARGV[1] and tonumber(till) > now then return 0 end
+redis.call('PERSIST', KEYS[1])  -- takes no memory, so what follows is never refused for want of it
 if not mine then redis.call('HINCRBY', KEYS[1], 'epoch', 1) end
 redis.call('HSET', KEYS[1], 'name', ARGV[1], 'token', ARGV[2], 'until', now + tonumber(ARGV[3]))
 redis.call('PEXPIRE', KEYS[1], 604800000)  -- a week after the last worker let go of it
 return tonumber(redis.call('HGET', KEYS[1], 'epoch'))
 """
 
+SIGN_IN = """
+-- KEYS actors   ARGV name, now, oldest   Sign in; how many have since the oldest instant.
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return redis.call('ZCARD', KEYS[1])
+"""
+
 RELEASE = """
 -- KEYS lease   ARGV token
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], 604800000)
 redis.call('HSET', KEYS[1], 'until', 0, 'name', '', 'token', '')
 return 1
 """
@@ -114,6 +126,9 @@ for i = at, #ARGV do mine[ARGV[i]] = true end
 for _, row in ipairs(redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)) do
   if not mine[row[1]] then return redis.error_reply('FENCED an older entry is pending') end
 end
+for i = at, #ARGV, 500 do
+  redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
+end
 redis.call('SET', KEYS[2], ARGV[5])
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
 if #ARGV[7] > 0 then
@@ -121,16 +136,15 @@ if #ARGV[7] > 0 then
   redis.call('XADD', KEYS[4], '*', 'h', ARGV[6], 'r', ARGV[7])
 end
 for i = 10, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
-for i = at, #ARGV, 500 do
-  redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
-end
 return 1
 """
 
 PUBLISH = """
 -- KEYS tick, latest, levels, profile, levels stream, registry, counters
--- ARGV channel, epoch, at, final, ttl ms, latest, profile, session, breaches, field, value ...
+-- ARGV channel, epoch, at, final, ttl ms, latest, profile, session, breaches, recorded, field,
+--      value ...
 -- All of a level at once, never an older one over a newer one; the last of a session stays.
+-- Where memory is short a level is published and not recorded.
 local epoch, at, final = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'at', 'final'))
 if epoch then
   epoch, at = tonumber(epoch), tonumber(at)
@@ -141,17 +155,21 @@ if epoch then
   end
 end
 local again = epoch == tonumber(ARGV[2]) and at == tonumber(ARGV[3])
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'at', ARGV[3], 'final', ARGV[4])
 redis.call('SET', KEYS[2], ARGV[6])
-redis.call('DEL', KEYS[3])
-for i = 10, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+for i = 11, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 redis.call('SET', KEYS[4], ARGV[7])
 if tonumber(ARGV[5]) > 0 then
   for i = 2, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
 end
 if not again then
-  redis.call('SADD', KEYS[6], KEYS[5])
-  redis.call('XADD', KEYS[5], '*', 'at', ARGV[3], 'session', ARGV[8], 'json', ARGV[6])
+  if ARGV[10] == '1' then
+    redis.call('SADD', KEYS[6], KEYS[5])
+    redis.call('XADD', KEYS[5], '*', 'at', ARGV[3], 'session', ARGV[8], 'json', ARGV[6])
+  else
+    redis.call('HINCRBY', KEYS[7], 'levels_unrecorded', 1)
+  end
   redis.call('HINCRBY', KEYS[7], 'levels_published', 1)
   redis.call('HINCRBY', KEYS[7], 'invariant_breaches', ARGV[9])
 end

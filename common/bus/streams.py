@@ -87,7 +87,12 @@ class Streams:
             self.client.sadd(keys.STREAMS, stream)
 
     def ensure_group(self, stream: str, group: str) -> None:
-        """Create a consumer group at the stream's beginning unless it exists."""
+        """Create a consumer group at the stream's beginning unless it exists.
+
+        Asking first lets a worker go on with what it has where memory for more is short.
+        """
+        if any(state.name == group for state in self.groups(stream)):
+            return
         with bus_errors():
             try:
                 self.client.xgroup_create(stream, group, id="0", mkstream=True)

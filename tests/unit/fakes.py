@@ -19,6 +19,7 @@ from fakeredis import FakeRedis
 from common.bus import keys
 from common.bus.codec import Batch, BatchHeader
 from common.bus.leases import Leases
+from common.bus.memory import Memory
 from common.bus.producer import Producer
 from common.bus.streams import Entry, Streams
 from common.clock import SECOND, session_hours
@@ -182,6 +183,17 @@ class Clock:
     def __call__(self) -> float:
         """The time it shows."""
         return self.at
+
+
+class FakeMemory(Memory):
+    """A Redis that is as full as one says."""
+
+    def __init__(self, filled: float = 0.0) -> None:
+        self.filled = filled
+
+    def share(self) -> float:
+        """How full that is."""
+        return self.filled
 
 
 @dataclass

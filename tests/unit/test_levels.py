@@ -59,7 +59,7 @@ def test_the_public_names():
     assert set(document["expirations"][0]) >= set(expiration.split())
     quality = (
         "contracts with_iv coverage_oi coverage_gamma coverage_flow oldest_quote_at oi_date"
-        " rejected parity_pairs parity_outliers"
+        " rejected parity_pairs parity_outliers conflated"
     )
     assert set(document["quality"]) == set(quality.split())
     assert document["as_of"] == "2026-08-19T17:00:00.000Z"

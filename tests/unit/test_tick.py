@@ -35,7 +35,7 @@ POLICY = TickPolicy(PARAMETERS, SECOND, "gex-platform test")
 FIELDS = (
     "state spot net_gex net_gex_0dte zero_gamma call_wall put_wall max_pain expected_move regime "
     "dex vex cex net_volume_gex atm_iv as_of published_at newest_quote_at oldest_quote_at "
-    "coverage_oi coverage_gamma oi_date sign symbol feed session schema"
+    "coverage_oi coverage_gamma conflated oi_date sign symbol feed session schema"
 ).split()
 
 

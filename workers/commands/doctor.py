@@ -15,6 +15,8 @@ from rich.table import Table
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors
+from common.bus.memory import Memory
+from common.bus.spools import Spools
 from common.bus.streams import Streams
 from common.db import migrate, queries
 from common.errors import GexError
@@ -23,7 +25,6 @@ from common.settings import describe
 from workers.commands.display import age_seconds, shown_state
 from workers.context import Context, console, print_json
 
-_MEMORY_SHARE = 0.6
 _MANY_PENDING = 1000
 _PAGE_ADVICE = "see logs/dashboard.log"
 
@@ -83,6 +84,8 @@ def _all(context: Context) -> Iterator[Finding]:
         return
     present = client
     yield from _guarded("redis", lambda: _redis(present))
+    yield from _guarded("redis memory", lambda: _memory(context, present))
+    yield from _guarded("spool", lambda: _spool(present))
     yield from _guarded("streams", lambda: _streams(present))
     yield from _guarded("dead letters", lambda: _dead(present))
     cache = Cache(client)
@@ -142,14 +145,54 @@ def _redis(client: Client) -> Iterator[Finding]:
         if policy == "noeviction"
         else "set `maxmemory-policy noeviction`: streams must not vanish",
     )
-    limit, used = int(info.get("maxmemory", 0)), int(info["used_memory"])
-    tight = bool(limit) and used > _MEMORY_SHARE * limit
+
+
+def _memory(context: Context, client: Client) -> Iterator[Finding]:
+    """How full Redis is, and what the platform does about it."""
+    settings, share = context.settings, Memory(client).share()
+    stages = (
+        (1.0, "full, nothing more is taken in"),
+        (settings.hold_share, "no quote is appended until there is room"),
+        (settings.conflate_share, "of each contract the newest quote alone is appended"),
+        (settings.spool_share, "what the database does not take is spooled"),
+    )
+    stage = next((said for mark, said in stages if share >= mark), "")
+    with bus_errors():
+        info: Any = client.info("memory")
+    used, bound = int(info["used_memory"]) / 2**20, int(info.get("maxmemory", 0)) / 2**20
+    if not bound:
+        yield Finding(
+            "redis memory",
+            ok=False,
+            detail=f"{used:.0f} MB, no bound",
+            advice="set `maxmemory`: without it nothing is spooled nor conflated in time",
+        )
+        return
+    detail = f"{used:.0f} of {bound:.0f} MB"
     yield Finding(
         "redis memory",
-        not tight,
-        f"{used / 2**20:.0f} MB" + (f" of {limit / 2**20:.0f}" if limit else ""),
-        "the store worker is behind or down; see `gex status`" if tight else "",
+        not stage,
+        f"{detail}: {stage}" if stage else detail,
+        "the database is away or behind, or a worker is down; see `gex status`" if stage else "",
     )
+
+
+def _spool(client: Client) -> Iterator[Finding]:
+    """What waits in files for the database."""
+    for name, spooled in Spools(client).all().items():
+        waits = (
+            f"{spooled.entries:,} entries of {name} wait for the database, "
+            f"{spooled.size / 2**20:.1f} of {spooled.max_size / 2**20:.0f} MB"
+        )
+        advice = "bring the database back; they are loaded by themselves"
+        if spooled.error:
+            waits, advice = f"{waits}; {spooled.error}", "make room on the disk, or " + advice
+        yield Finding(
+            "spool",
+            not spooled.entries and not spooled.error,
+            waits if spooled.entries else "nothing waits",
+            advice if spooled.entries else "",
+        )
 
 
 def _database(context: Context) -> Iterator[Finding]:

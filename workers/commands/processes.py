@@ -19,20 +19,24 @@ import typer
 
 from common.bus.cache import Cache
 from common.bus.leases import Leases
+from common.bus.memory import Marks, Memory
 from common.bus.producer import Keep
+from common.bus.spools import Spools
 from common.bus.streams import Streams
 from common.clock import SECOND, wall_us
 from common.errors import ServiceError
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
-from workers.context import Context, software
+from workers.context import Context, software, wait_for
 from workers.startup import keep_heap, without_collecting
 
 _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
 _PAGE_PATIENCE = 1.0
 """How long the page waits for Redis, three times, before it says that it is away [s]."""
+_SPOOL_PATIENCE = 60.0
+"""How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
@@ -143,6 +147,7 @@ def serve_dashboard() -> None:
 def worker_ingest() -> None:
     """The ingestor: the configured feed onto the quotes streams."""
     from workers.commands.feeds import make_feeds  # noqa: PLC0415  numpy, only where needed
+    from workers.delivery import Restraint  # noqa: PLC0415
     from workers.ingest import Ingestor, Pace  # noqa: PLC0415
     from workers.tasks import request_tick  # noqa: PLC0415
 
@@ -155,10 +160,14 @@ def worker_ingest() -> None:
         speed=parse_speed(settings.speed),
         grid_us=round(settings.replay_tick_seconds * SECOND),
         keep=Keep(settings.reappend_seconds, round(settings.reappend_mb * 2**20)),
+        restraint=Restraint(
+            Marks(settings.spool_share, settings.conflate_share, settings.hold_share),
+            settings.conflated_flush_seconds,
+        ),
     )
     client = context.redis()
     ingestors = [
-        Ingestor(client, symbol, feed, pace, request_tick)
+        Ingestor(client, symbol, feed, pace, request_tick, memory=Memory(client))
         for symbol, feed in make_feeds(context).items()
     ]
 
@@ -218,6 +227,8 @@ def worker_store(
     """A store worker: everything the streams carry into the database."""
     from common.db.connection import connect as connect_database  # noqa: PLC0415
     from common.db.store import Store  # noqa: PLC0415
+    from common.spool import Spool  # noqa: PLC0415
+    from workers.spooling import SpoolingHandler  # noqa: PLC0415
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = _begin()
@@ -230,12 +241,24 @@ def worker_store(
         software=software(),
         conflate_seconds=settings.conflate_seconds,
     )
-    handler = StoreHandler(
+    stored = StoreHandler(
         client,
         store,
         strike_seconds=settings.strike_seconds,
         keep_seconds=settings.keep_seconds,
     )
+    max_bytes = round(settings.spool_max_mb * 2**20)
+    handler = SpoolingHandler(
+        stored,
+        Spool(settings.state_dir / "spool" / name, max_bytes=max_bytes),
+        spools=Spools(client),
+        streams=Streams(client),
+        memory=Memory(client),
+        consumer=name,
+        mark=settings.spool_share,
+        max_bytes=max_bytes,
+    )
+    wait_for(handler.open, seconds=_SPOOL_PATIENCE, what="the spool")
     _run(Actor(Streams(client), handler, name, _policy(settings)))
 
 

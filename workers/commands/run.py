@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 
 from common.bus import keys
 from common.bus.cache import Cache
+from common.bus.memory import Memory
+from common.bus.spools import Spools
 from common.bus.streams import Streams
 from common.db import migrate
 from common.errors import ServiceError, UsageError
@@ -204,6 +206,7 @@ class Run:
             settings.symbols,
             [f"greeks-{number}" for number in range(settings.greeks_workers)],
             patience=max(settings.watchdog_seconds, 10.0 * settings.tick_seconds),
+            memory=Memory(cache.client),
         )
 
     def _wake(self, cache: Cache, watch: Watchdog, program: str) -> str:
@@ -234,6 +237,8 @@ class Run:
                 return False
             if tick.epoch != session.epoch or not tick.final:
                 return False
+        if any(spooled.entries for spooled in Spools(cache.client).all().values()):
+            return False
         streams = Streams(cache.client)
         return not any(
             state.pending or state.lag

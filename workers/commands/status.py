@@ -6,6 +6,7 @@ Owns collecting and showing it; must not judge (that is `gex doctor`).
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors
+from common.bus.spools import Spools
 from common.bus.streams import Streams, id_order
 from common.errors import GexError, ServiceError
 from common.servers.supervisor import Supervisor
@@ -56,6 +58,7 @@ def collect(context: Context) -> dict[str, Any]:
         "actors": [],
         "symbols": {},
         "streams": [],
+        "spools": [],
     }
     if holder is not None:
         found["programs"] = [
@@ -75,6 +78,9 @@ def collect(context: Context) -> dict[str, Any]:
         found["symbols"] = {symbol: _symbol(cache, symbol) for symbol in cache.symbols()}
         found["streams"] = _streams(Streams(client))
         found["actors"] = _actors(cache)
+        found["spools"] = [
+            {"store": name, **asdict(spooled)} for name, spooled in Spools(client).all().items()
+        ]
         starts = cache.starts()
         for program in found["programs"]:
             name = "store-0" if program["name"] == "store" else program["name"]
@@ -182,6 +188,13 @@ def _show(found: dict[str, Any]) -> None:
         console.print(f"  {counters}")
     if found["streams"]:
         console.print(_streams_table(found["streams"]))
+    for row in found["spools"]:
+        if row["entries"]:
+            console.print(
+                f"spool of {row['store']}: {row['entries']:,} entries wait for the database, "
+                f"{row['size'] / 2**20:.1f} of {row['max_size'] / 2**20:.0f} MB, since "
+                f"{time.time() - row['since']:.0f} s"
+            )
     if "redis_error" in found:
         console.print(found["redis_error"])
 

@@ -19,6 +19,7 @@ from fakes import (
     STREAM,
     TODAY,
     TOMORROW,
+    FakeMemory,
     LossyRedis,
     Worker,
     everything,
@@ -122,11 +123,14 @@ class Stage:
         self.asked: list[tuple[float, bool, bool]] = []
         """(seconds after noon, whether the session had ended, whether all was merged)."""
         self.delays: list[float] = []
+        self.memory = FakeMemory()
 
     def ingestor(self, *plan: FakeSession) -> Ingestor:
         """An ingestor that plays a plan."""
         self.playing = Ingestor(
-            self.client, "SPY", FakeFeed(list(plan)), self.pace, self.tick, sleep=self.sleep
+            *(self.client, "SPY", FakeFeed(list(plan)), self.pace, self.tick),
+            memory=self.memory,
+            sleep=self.sleep,
         )
         return self.playing
 

@@ -7,7 +7,7 @@ import time
 import fakeredis
 import msgspec
 import pytest
-from fakes import Clock, LossyRedis, make_session
+from fakes import Clock, FakeMemory, LossyRedis, make_session
 
 from common.bus import keys
 from common.bus.cache import Cache
@@ -22,7 +22,10 @@ class House:
 
     def __init__(self, client: fakeredis.FakeRedis) -> None:
         self.client, self.clock = client, Clock()
-        self.dog = Watchdog(Cache(client), ["SPY"], ["greeks-0"], PATIENCE, monotonic=self.clock)
+        self.memory = FakeMemory()
+        self.dog = Watchdog(
+            Cache(client), ["SPY"], ["greeks-0"], PATIENCE, self.memory, monotonic=self.clock
+        )
         self.session(first_pass={})
         self.level(1)
         self.worker(1)
@@ -128,3 +131,11 @@ def test_actors_are_found_by_group(client: fakeredis.FakeRedis) -> None:
         "store-0": "4"
     }
     assert list(Cache(client).actors("greeks")) == ["a:b"]
+
+
+def test_a_redis_without_memory_is_no_reason_to_restart_anything(house: House) -> None:
+    house.memory.filled = 1.0
+    assert house.look(after=10 * PATIENCE) == []
+    house.memory.filled = 0.9
+    assert house.look(after=1.0) == []
+    assert house.look(after=PATIENCE + 1.0) == ["greeks-0"]
