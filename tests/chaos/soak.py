@@ -51,7 +51,7 @@ SETTINGS = {
     "strike_seconds": "3600",
 }
 MARKET = ("--start", "2026-11-23T10:00", "--step", "0.5", "--symbols", "SPY,QQQ,SPX")
-FRESH = 2.0
+FRESH = 5.0
 """A level is fresh while it is not older than this [s] ..."""
 RECOVERY = 60.0
 """... but for so long after Redis was restarted [s]."""
@@ -201,7 +201,7 @@ def main() -> int:
         settings = {**SETTINGS, **login(served)}
         with platform("--no-dashboard", settings=settings) as running:
             soak = Soak(running, 60.0 * wishes.restart_every)
-            wait_until(lambda: not soak.stale(), seconds=60, what="levels of every symbol")
+            wait_until(lambda: not soak.stale(), seconds=180, what="levels of every symbol")
             soak.follow(wishes.ticks, wishes.minutes)
             problems = soak.problems + soak.grown()
             if soak.ticks <= wishes.ticks:
