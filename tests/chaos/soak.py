@@ -9,6 +9,7 @@ too few or a process grew.
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import threading
@@ -192,6 +193,7 @@ class Soak:
 
 def main() -> int:
     """Soak, and tell."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave nothing running
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ticks", type=int, default=100_000)
     parser.add_argument("--minutes", type=float, default=45.0)

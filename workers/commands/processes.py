@@ -37,6 +37,9 @@ _PAGE_PATIENCE = 1.0
 """How long the page waits for Redis, three times, before it says that it is away [s]."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
+_FLOWER_TASKS = 1000
+"""Flower remembers so many tasks of six kilobytes each; by itself it would a hundred thousand,
+and grow for a day."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
@@ -115,6 +118,7 @@ def serve_flower() -> None:
         "flower",
         f"--address={context.settings.listen_host}",
         f"--port={runtime.flower_port}",
+        f"--max_tasks={_FLOWER_TASKS}",
         "--loglevel=WARNING",
     ]
     os.execvp(arguments[0], arguments)  # noqa: S606  a fixed command
