@@ -133,7 +133,8 @@ class Delivery:
         :param last: wait for memory, as nobody asks again.
         """
         now = asyncio.get_running_loop().time()
-        if not (last or await self._may_append(now)):
+        allowed = await self._may_append(now)
+        if not (last or allowed):
             self.batcher.conflate()
             return False
         if self.session.conflated:

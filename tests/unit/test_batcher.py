@@ -280,3 +280,52 @@ def test_nothing_new_is_no_batch() -> None:
     assert given.flush() == []
     given.add([SnapshotEnd(NOON)])
     assert given.flush() == []
+
+
+# --- conflation ------------------------------------------------------------------------------
+
+
+def test_of_each_contract_the_newest_row_is_kept() -> None:
+    given = batcher()
+    given.add([SpotUpdate(NOON, 640.0), SpotUpdate(NOON, 641.0)])
+    given.add([quote(640.0, bid=1.0), quote(641.0, bid=2.0), quote(640.0, bid=3.0)])
+    given.add([quote(640.0, "P", bid=4.0), SpotUpdate(NOON, 642.0), quote(expiry=TOMORROW)])
+    given.conflate(now=True)
+    assert (given.rows, given.conflated) == (4, 1)
+    batches = dict(given.flush())
+    near = batches[SHARD]
+    assert near.quotes["bid"].tolist() == [2.0, 3.0, 4.0]
+    assert (np.diff(near.quotes["seq"]) > 0).all()
+    assert near.spots["price"].tolist() == [642.0]
+    assert len(batches[OTHER].quotes) == 1
+
+
+def test_volumes_are_latched_and_classified_before_a_row_is_left_out() -> None:
+    given = batcher()
+    for volume in (100, 130, 170):
+        given.add([quote(bid=1.0, ask=1.1, last=1.1, volume=volume)])
+    given.conflate(now=True)
+    ((_, batch),) = given.flush()
+    assert (batch.quotes["volume"].tolist(), batch.quotes["bought"].tolist()) == ([170], [70])
+
+
+def test_conflation_waits_until_it_is_worth_it() -> None:
+    """Its cost is that of a row, however many contracts there are."""
+    given = batcher(flush_rows=10)
+    strikes = [600.0 + n for n in range(30)]
+    given.add([quote(strike) for strike in strikes])
+    given.conflate()
+    assert (given.rows, given.conflated) == (30, 0)
+    given.add([quote(strike) for strike in strikes])
+    given.conflate()
+    assert (given.rows, given.conflated) == (60, 0)
+    given.add([quote(strike) for strike in strikes[:10]])
+    given.conflate()
+    assert (given.rows, given.conflated) == (30, 40)
+    given.add([quote(strike) for strike in strikes])
+    given.conflate()
+    assert given.rows == 60
+    given.flush()
+    given.add([quote(strike) for strike in strikes[:9]] * 2)
+    given.conflate()
+    assert given.rows == 9

@@ -10,6 +10,7 @@ from typing import Any
 
 import fakeredis
 import pytest
+import redis
 from fakes import (
     NOON,
     OTHER,
@@ -27,14 +28,16 @@ from fakes import (
     set_back,
 )
 
+from common.batcher import Batcher
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch
-from common.bus.producer import Keep
+from common.bus.producer import Keep, Producer
 from common.clock import SECOND
 from common.errors import FeedError, FencedError
 from common.models import Expiry, QuoteUpdate, Session, SnapshotEnd, SpotUpdate, Update
 from common.tick import TickPolicy, publish_tick
+from workers.delivery import Delivery, Patience, Restraint
 from workers.ingest import Ingestor, Pace
 
 NEVER = Pace(flush_seconds=3600.0, flush_rows=100_000)
@@ -133,6 +136,22 @@ class Stage:
             sleep=self.sleep,
         )
         return self.playing
+
+    def delivery(self) -> Delivery:
+        """What stands between an ingestor's batches and Redis."""
+        session = make_session()
+        self.cache.save_session(session)
+        return Delivery(
+            cache=self.cache,
+            session=session,
+            producer=Producer(self.client, "SPY", session.epoch),
+            batcher=Batcher(session, 2, clock=lambda: NOON),
+            counters={},
+            patience=Patience(lambda: False, self.sleep),
+            check_seconds=3600.0,
+            memory=self.memory,
+            restraint=Restraint(),
+        )
 
     def play(self, *plan: FakeSession) -> None:
         """Play a plan to its end."""
@@ -316,6 +335,134 @@ def test_only_a_session_that_goes_on_keeps_its_board(
     stage.play(FakeSession([frame(9)], session=later))
     assert (OTHER in stage.cache.shards("SPY")) is kept
     assert stage.appended()[-1].header.reset is not resume
+
+
+# --- a Redis that fills up -------------------------------------------------------------------
+
+
+SPARING = Pace(flush_seconds=0.0, flush_rows=2, restraint=Restraint(flush_seconds=0.0))
+
+
+def test_at_the_second_mark_the_newest_quotes_alone_are_appended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(pace=Pace(flush_seconds=3600.0, flush_rows=2, restraint=Restraint()))
+    stage.memory.filled = 0.8
+    frames = [frame(n, 640.0 + n % 3) for n in range(30)]
+    with caplog.at_level(logging.WARNING):
+        stage.play(FakeSession(frames, at_end=stage.stop))
+    counters = stage.cache.counters("SPY")
+    assert counters["quotes_conflated_ingest"] > 20
+    assert counters["quotes_appended"] == 30 - counters["quotes_conflated_ingest"]
+    newest = {row["key"]: row["time"] for batch in stage.appended() for row in batch.quotes}
+    assert sorted(newest.values()) == [NOON + second * SECOND for second in (27, 28, 29)]
+    assert stage.session.conflated
+    assert counters["conflations"] == 1
+    assert caplog.text.count("the newest quotes alone are appended") == 1
+
+
+def test_conflation_ends_some_way_below_where_it_began(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(pace=SPARING)
+    fillings = iter([0.81, 0.79, 0.76, 0.74, 0.79])
+    look = FakeMemory.share
+
+    def share() -> float:
+        stage.memory.filled = next(fillings, 0.79)
+        return look(stage.memory)
+
+    stage.memory.share = share  # type: ignore[method-assign]
+    seen: list[bool] = []
+
+    async def play() -> None:
+        delivery = stage.delivery()
+        for _ in range(5):
+            await delivery._look(0.0)
+            seen.append(stage.session.conflated)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(play())
+    assert seen == [True, True, True, False, False]
+    assert caplog.text.count("the newest quotes alone are appended") == 1
+    assert caplog.text.count("every quote again") == 1
+
+
+def test_at_the_third_mark_nothing_is_appended_until_there_is_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(pace=SPARING)
+    stage.memory.filled = 0.9
+    looks = 0
+
+    def share() -> float:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            assert stage.quotes() == 0
+            stage.memory.filled = 0.5
+        return stage.memory.filled
+
+    stage.memory.share = share  # type: ignore[method-assign]
+    stage.client.after_append = lambda number: stage.stop()  # type: ignore[method-assign]
+    session = FakeSession([frame(n) for n in range(10)], at_end=lambda: None)
+    with caplog.at_level(logging.WARNING):
+        stage.play(session)
+    assert stage.appended()[-1].quotes["time"][-1] == NOON + 9 * SECOND
+    conflated = stage.cache.counters("SPY")["quotes_conflated_ingest"]
+    assert stage.quotes() == 10 - conflated < 5
+    assert caplog.text.count("nothing is appended") == 1
+    assert caplog.text.count("appending again") == 1
+
+
+def test_a_batch_that_redis_has_no_memory_for_is_tried_again(stage: Stage) -> None:
+    refusals = iter([True, True])
+    run = stage.client.execute_command
+
+    def execute(*args: Any, **options: Any) -> Any:
+        if keys.appended("SPY") in args and args[0] == "EVALSHA" and next(refusals, False):
+            raise redis.exceptions.OutOfMemoryError("command not allowed")
+        return run(*args, **options)
+
+    stage.client.execute_command = execute  # type: ignore[method-assign]
+    stage.client.after_append = lambda number: stage.stop()  # type: ignore[method-assign]
+    stage.play(FakeSession([frame(n, 640.0 + n) for n in range(3)], at_end=lambda: None))
+    assert stage.quotes() == 3
+    assert stage.delays == []  # the feed is read on meanwhile
+
+
+def test_the_first_whole_chain_is_on_record_once_it_is_appended() -> None:
+    stage = Stage(pace=SPARING)
+    stage.memory.filled = 0.95
+    records: list[Any] = []
+
+    def share() -> float:
+        records.append(stage.session.first_pass)
+        if len(records) == 2:
+            stage.memory.filled = 0.1
+        return stage.memory.filled
+
+    stage.memory.share = share  # type: ignore[method-assign]
+    stage.client.after_append = lambda number: stage.stop()  # type: ignore[method-assign]
+    stage.play(FakeSession([frame(0, end=True)], at_end=lambda: None))
+    assert records == [None, None]
+    assert stage.session.first_pass == {SHARD: stage.there.xrange(STREAM, count=1)[0][0].decode()}
+
+
+def test_a_replay_waits_for_memory_and_leaves_nothing_out() -> None:
+    stage = Stage()
+    stage.memory.filled = 0.85
+
+    async def sleep(seconds: float) -> None:
+        stage.delays.append(seconds)
+        if len(stage.delays) == 3:
+            stage.memory.filled = 0.5
+
+    stage.sleep = sleep  # type: ignore[method-assign]
+    stage.play(recorded(*(frame(s) for s in range(5))))
+    assert len(stage.delays) == 3
+    assert stage.quotes() == 5
+    assert "quotes_conflated_ingest" not in stage.cache.counters("SPY")
 
 
 # --- a Redis that was set back ---------------------------------------------------------------
