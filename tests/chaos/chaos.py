@@ -122,7 +122,7 @@ def at_rest(seed: int, seconds: float, say: Callable[[str], None]) -> Iterator[R
         simulator(*_market(seconds)) as served,
         platform("--no-dashboard", settings={**SETTINGS, **login(served)}) as running,
     ):
-        running.levels(SYMBOL)
+        running.levels(SYMBOL, seconds=180)
         url = running.status()["redis_url"]
         with redis.Redis.from_url(url) as client, Witness(url, SYMBOL) as witness:
             havoc = Havoc(running, served, Cache(client), say)
