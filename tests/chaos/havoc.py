@@ -44,6 +44,8 @@ class Havoc:
     supervisor: Supervisor = field(init=False)
     done: Counter[str] = field(default_factory=Counter)
     """What has been done how often."""
+    _ready: dict[str, int] = field(default_factory=dict)
+    """Program → id of the process that was up, and counted, when it was last looked at."""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -79,7 +81,7 @@ class Havoc:
 
     def _wait(self, until: float) -> None:
         while (rest := until - time.monotonic()) > 0:
-            self.running.check_alive()
+            self._look()
             self._stopped.wait(min(rest, 0.5))
 
     def _do(self, act: Act, began: float, later: list[tuple[float, Callable[[], None]]]) -> None:
@@ -106,18 +108,21 @@ class Havoc:
         """Process id of a program, once it runs and its start has been counted."""
 
         def ask() -> Program | None:
-            self.running.check_alive()
-            found = next((p for p in self.supervisor.programs() if p.name == program), None)
-            up = found is not None and found.state == "RUNNING" and self._is_counted(program)
-            return found if up else None
+            found = self._look().get(program)
+            return found if found and found.pid == self._ready.get(program) else None
 
         return wait_until(ask, seconds=_PATIENCE, what=f"{program} running and counted").pid
 
-    def _is_counted(self, program: str) -> bool:
-        try:
-            return self.counted()[program] >= self.spawned()[program]
-        except ServiceError:  # Redis is on its way up
-            return False
+    def _look(self) -> dict[str, Program]:
+        """The programs that run, and remember those whose starts are all counted."""
+        self.running.check_alive()
+        found = {p.name: p for p in self.supervisor.programs() if p.state == "RUNNING"}
+        with suppress(ServiceError):  # while Redis is away, none is counted and any may be hit
+            counted, spawned = self.counted(), self.spawned()
+            for name, program in found.items():
+                if counted[name] == spawned[name]:
+                    self._ready[name] = program.pid
+        return found
 
 
 def _go_on(process: psutil.Process) -> None:
