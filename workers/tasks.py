@@ -30,7 +30,7 @@ from common.quant import kernels
 from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
-from workers.context import Context
+from workers.broker import wait_out_full_brokers
 from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class WallGrid(schedule):  # type: ignore[misc]  # celery has no types
 
 def make_app(settings: Settings) -> Celery:
     """The application for these settings; connects to nothing."""
+    wait_out_full_brokers()
     app = Celery("gex", broker=_broker_url(settings))
     app.conf.update(
         task_default_queue=QUEUE,
@@ -155,13 +156,6 @@ def load_kernels(sender: Any = None, **_: Any) -> None:
     with without_collecting():
         kernels.load(folder=_settings().state_dir / "kernels")
     keep_heap()
-    Context(_settings()).note_start("celery")
-
-
-@signals.beat_init.connect  # type: ignore[untyped-decorator]
-def note_beat(**_: Any) -> None:
-    """Count beat's starts."""
-    Context(_settings()).note_start("beat")
 
 
 @cache

@@ -7,12 +7,14 @@ what they do.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ import psutil
 from common.errors import ServiceError
 from common.resources import resource
 from common.servers.instance import INSTANCE_MARK, Instance
+
+_BEGAN = "supervisord started with pid"
+_SPAWNED = re.compile(r"^[-\d]+ [:,\d]+ INFO spawned: '([^']+)' with pid \d+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,18 @@ class Supervisor:
         return [
             Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"]) for r in rows
         ]
+
+    def starts(self) -> Counter[str]:
+        """How often each program was started since supervisord was, by supervisord's own log.
+
+        A program cannot count its own starts: it may be killed before it comes to it.
+        """
+        log = self._instance.log_dir / "supervisord.log"
+        parts = [log.with_name(f"{log.name}{end}") for end in (".2", ".1", "")]
+        text = "".join(
+            part.read_text(encoding="utf-8", errors="replace") for part in parts if part.is_file()
+        )
+        return Counter(_SPAWNED.findall(text.rpartition(_BEGAN)[2]))
 
     def restart(self, program: str) -> None:
         """Stop a program, by force if it does not listen, and start it again.

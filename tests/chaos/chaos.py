@@ -97,10 +97,15 @@ class Rest:
             yield from not_stored_once(log, connection)
             yield from greeks_not_stored(client, SYMBOL, connection)
             yield from levels_not_once(client, SYMBOL, connection, parameters, self.witness.levels)
-        counted = self.havoc.counted()
-        for program, times in sorted(self.havoc.spawned().items()):
-            if program != "migrate" and counted[program] != times:
-                yield f"{program} was started {times} times, {counted[program]} were counted"
+        yield from self._restarts_not_counted()
+
+    def _restarts_not_counted(self) -> Iterator[str]:
+        """Programs whose count of restarts is not what was done to them, here and by `gex up`."""
+        woken = Cache(self.client).counters(SYMBOL)
+        for program, counted in sorted(self.havoc.restarts().items()):
+            known = self.havoc.caused[program] + woken.get(f"watchdog_{program}", 0)
+            if counted != known:
+                yield f"{program} had to start again {known} times, {counted} were counted"
 
 
 def chaos(seed: int, seconds: float, say: Callable[[str], None]) -> Report:
@@ -125,7 +130,7 @@ def at_rest(seed: int, seconds: float, say: Callable[[str], None]) -> Iterator[R
         running.levels(SYMBOL, seconds=180)
         url = running.status()["redis_url"]
         with redis.Redis.from_url(url) as client, Witness(url, SYMBOL) as witness:
-            havoc = Havoc(running, served, Cache(client), say)
+            havoc = Havoc(running, served, say)
             havoc.follow(plan(seed, seconds, reclaim=RECLAIM), seconds)
             began = time.monotonic()
             _wait_for_new_levels(running, client)
@@ -182,6 +187,6 @@ def _figures(client: redis.Redis, havoc: Havoc, witness: Witness) -> dict[str, i
     return {
         **{name: counters.get(name, 0) for name in names},
         "runs of the ingestor": len({epoch for _, epoch, _ in witness.seen}),
-        "restarts": sum(n - 1 for n in havoc.counted().values() if n),
+        "restarts": sum(havoc.restarts().values()),
         "by the watchdog": sum(n for name, n in counters.items() if name.startswith("watchdog_")),
     }

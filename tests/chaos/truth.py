@@ -84,13 +84,27 @@ def not_sent_once(log: Log, seen: Iterable[Sent]) -> Iterator[str]:
         gaps = set(range(1, max(numbers) + 1)) - numbers
         if gaps:
             yield f"batches {_some(gaps)} of {run} are not in the log"
-    events: dict[int, set[int]] = {}
+    yield from _events_not_sent(log)
+
+
+def _events_not_sent(log: Log) -> Iterator[str]:
+    """Numbers that a run gave to quotes or prices and that are not in the log.
+
+    A run that was killed may have appended a part of what it flushed last.
+    """
+    runs: dict[int, list[Batch]] = {}
     for entries in log.shards.values():
         for _, batch in entries:
-            known = events.setdefault(batch.header.epoch, set())
-            known.update(batch.quotes["seq"].tolist(), batch.spots["seq"].tolist())
-    for epoch, known in events.items():
-        gaps = set(range(min(known), max(known) + 1)) - known
+            runs.setdefault(batch.header.epoch, []).append(batch)
+    for epoch, batches in runs.items():
+        flushed = max(batch.header.received_us for batch in batches)
+        known, whole = set[int](), 0
+        for batch in batches:
+            numbers = [*batch.quotes["seq"].tolist(), *batch.spots["seq"].tolist()]
+            known.update(numbers)
+            if batch.header.received_us < flushed or epoch == max(runs):
+                whole = max([whole, *numbers])
+        gaps = set(range(min(known), whole + 1)) - known
         if gaps:
             yield f"events {_some(gaps)} of run {epoch} are not in the log"
 

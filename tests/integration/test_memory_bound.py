@@ -8,12 +8,13 @@ import os
 import signal
 from typing import Any
 
-import pytest
 import redis
 from flow import check_nothing_lost, counted, wait_for_more
 from harness import Platform, gex, platform, wait_until
 
 BOUND_MB = 24
+PATIENCE = 10
+"""After which what stands still is restarted [s]."""
 
 
 def findings(running: Platform) -> dict[str, dict[str, Any]]:
@@ -30,21 +31,10 @@ def spooled(running: Platform) -> int:
     return sum(row["entries"] for row in running.status()["spools"])
 
 
-def fill_to(client: redis.Redis, share: float) -> None:
-    """Let foreign data take Redis' memory up to a share of its bound."""
+def tighten(client: redis.Redis, share: float) -> None:
+    """Set the bound so that what is used is this share of it."""
     info: Any = client.info("memory")
-    missing = int(share * info["maxmemory"] - info["used_memory"])
-    client.append("foreign", "x" * max(missing, 0))
-
-
-def fill(client: redis.Redis) -> None:
-    """Let foreign data take all there is."""
-    for _ in range(1000):
-        try:
-            fill_to(client, 1.01)
-        except redis.OutOfMemoryError:
-            return
-    pytest.fail("Redis takes whatever it is given")
+    client.config_set("maxmemory", int(info["used_memory"] / share))
 
 
 def test_an_absent_database_is_spooled_for_and_gets_everything_in_the_end() -> None:
@@ -77,12 +67,13 @@ def test_an_absent_database_is_spooled_for_and_gets_everything_in_the_end() -> N
 
 
 def test_a_full_redis_degrades_in_order_and_recovers() -> None:
-    settings = {"expirations": "2", "redis_maxmemory_mb": str(BOUND_MB)}
-    with platform(settings=settings) as running:
+    with platform(settings={"expirations": "2", "watchdog_seconds": str(PATIENCE)}) as running:
         running.levels()
         client = running.redis()
+        for _ in range(50):  # so that a few per cent are some time
+            client.rpush("foreign", "x" * 2**20)
         assert running.levels()["conflated"] == "false"
-        fill_to(client, 0.85)
+        tighten(client, 0.82)
         wait_until(lambda: running.levels()["conflated"] == "true", seconds=20, what="a flag")
         latest = json.loads(client.get("gex:SPY:latest"))
         assert latest["quality"]["conflated"] is True
@@ -90,21 +81,25 @@ def test_a_full_redis_degrades_in_order_and_recovers() -> None:
         assert "newest quote" in findings(running)["redis memory"]["detail"]
         wait_for_more(running, "quotes_appended", 10)
 
-        fill_to(client, 0.95)
+        tighten(client, 0.92)
         wait_until(lambda: said(running, "nothing is appended"), seconds=20, what="a hold")
         before = counted(running, "quotes_appended")
         wait_for_more(running, "levels_published", 3)
         assert counted(running, "quotes_appended") == before
 
-        fill(client)
         alive = {name: row["pid"] for name, row in programs(running).items()}
-        wait_for_more(running, "levels_published", 0)
+        os.kill(alive["celery"], signal.SIGSTOP)
+        broker = redis.Redis.from_url(running.status()["broker_url"])
+        wait_until(lambda: broker.llen("gex"), seconds=20, what="a tick that waits")
+        tighten(client, 1.05)
+        os.kill(alive["celery"], signal.SIGCONT)  # to a broker that takes nothing in
+        assert findings(running)["redis memory"]["detail"].endswith("nothing more is taken in")
+        (lease, *_) = client.keys("lease:SPY:*")
+        renewed = int(client.hget(lease, "until")) + 1000 * (PATIENCE + 3)
         wait_until(
-            lambda: findings(running)["redis memory"]["detail"].endswith("taken in"),
-            seconds=20,
-            what="the doctor to say so",
+            lambda: int(client.hget(lease, "until")) > renewed, seconds=60, what="a lease renewed"
         )
-        client.delete("foreign")
+        tighten(client, 0.3)
         wait_until(lambda: running.levels()["conflated"] == "false", seconds=30, what="no flag")
         wait_for_more(running, "quotes_appended", 100)
         assert {name: row["pid"] for name, row in programs(running).items()} == alive

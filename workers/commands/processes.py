@@ -156,7 +156,6 @@ def worker_ingest() -> None:
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = _begin()
-    context.note_start("ingest")
     settings = context.settings
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
@@ -200,7 +199,6 @@ def worker_greeks(
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
     context = _begin()
     settings = context.settings
-    context.note_start(name)
     with without_collecting():
         from common.live import LiveLevels, LivePace  # noqa: PLC0415
         from common.quant import kernels  # noqa: PLC0415
@@ -236,7 +234,6 @@ def worker_store(
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = _begin()
-    context.note_start(name)
     settings = context.settings
     client = context.redis()
     url = context.instance.database_url()

@@ -29,8 +29,7 @@ from common.servers.supervisor import Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
-from workers.commands.starts import Starts
-from workers.context import STARTED, Context, console
+from workers.context import Context, console
 from workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -54,8 +53,6 @@ class Run:
     waking: set[str] = field(default_factory=set, init=False)
     """Programs that are being restarted because they stood still."""
     began: float = field(default_factory=time.monotonic)
-    started: str = field(default_factory=lambda: str(time.time_ns()))
-    """Tells this start of the instance from others."""
 
     def __post_init__(self) -> None:
         self.supervisor = Supervisor(self.context.instance)
@@ -97,7 +94,6 @@ class Run:
         )
         return {
             **passed,
-            STARTED: self.started,
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
             "GEX_START_SIMULATOR": str("simulator" in settings.feeds_in_use).lower(),
@@ -174,14 +170,13 @@ class Run:
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
         checked, refused = 0.0, None
-        watch, starts = self._watch(cache), Starts(cache, self.started)
+        watch = self._watch(cache)
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
                     self._check_programs()
                     refused, checked = self._refused_feed(), now
-                    starts.look(self.supervisor.programs())
                     for name in watch.look():
                         if name not in self.waking:
                             display.note(self._wake(cache, watch, name))
