@@ -6,7 +6,7 @@ Owns the order of a run; what goes wrong stands in plan and havoc, what must be 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -75,6 +75,10 @@ class Rest:
     client: redis.Redis
     havoc: Havoc
     witness: Witness
+    restarts: Mapping[str, int]
+    """Program → how often it had been started again when the run was over."""
+    woken: Mapping[str, int]
+    """The counters at that moment: what the watchdog had restarted is among them."""
     report: Report
 
     @contextmanager
@@ -101,9 +105,8 @@ class Rest:
 
     def _restarts_not_counted(self) -> Iterator[str]:
         """Programs whose count of restarts is not what was done to them, here and by `gex up`."""
-        woken = Cache(self.client).counters(SYMBOL)
-        for program, counted in sorted(self.havoc.restarts().items()):
-            known = self.havoc.caused[program] + woken.get(f"watchdog_{program}", 0)
+        for program, counted in sorted(self.restarts.items()):
+            known = self.havoc.caused[program] + self.woken.get(f"watchdog_{program}", 0)
             if counted != known:
                 yield f"{program} had to start again {known} times, {counted} were counted"
 
@@ -135,11 +138,13 @@ def at_rest(seed: int, seconds: float, say: Callable[[str], None]) -> Iterator[R
             began = time.monotonic()
             _wait_for_new_levels(running, client)
             waited = time.monotonic() - began
+            restarts, woken = havoc.restarts(), Cache(client).counters(SYMBOL)
             _come_to_rest(running, havoc, client)
             say("all is at rest; looking at what is there")
-            report = Report(seed, seconds, figures=_figures(client, havoc, witness))
+            report = Report(seed, seconds, figures=_figures(client, witness))
+            report.figures["restarts"] = sum(restarts.values())
             report.figures["seconds until levels were fresh"] = round(waited, 1)
-            yield Rest(running, client, havoc, witness, report)
+            yield Rest(running, client, havoc, witness, restarts, woken, report)
 
 
 def _market(seconds: float) -> tuple[str, ...]:
@@ -179,7 +184,7 @@ def _come_to_rest(running: Platform, havoc: Havoc, client: redis.Redis) -> None:
     wait_until(rests, seconds=90, what="workers that are done with everything")
 
 
-def _figures(client: redis.Redis, havoc: Havoc, witness: Witness) -> dict[str, int | float]:
+def _figures(client: redis.Redis, witness: Witness) -> dict[str, int | float]:
     counters = Cache(client).counters(SYMBOL)
     names = (
         "batches_appended quotes_appended quotes_known entries_redelivered levels_published"
@@ -187,6 +192,5 @@ def _figures(client: redis.Redis, havoc: Havoc, witness: Witness) -> dict[str, i
     return {
         **{name: counters.get(name, 0) for name in names},
         "runs of the ingestor": len({epoch for _, epoch, _ in witness.seen}),
-        "restarts": sum(havoc.restarts().values()),
         "by the watchdog": sum(n for name, n in counters.items() if name.startswith("watchdog_")),
     }
