@@ -2,14 +2,18 @@
 # make test   set up and run every check
 # make check  lint, types, layers
 # make bench  measure every figure
+# make chaos  what `make test` does in a minute, longer
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 RUN_ARGS ?=
+SEED ?= 1
+SEEDS ?= 1
+SECONDS ?= 60
 
-.PHONY: run test check bench setup setup-test unit integration lock clean
+.PHONY: run test check bench setup setup-test unit integration chaos lock clean
 
 run: setup
 	$(BIN)/gex up $(RUN_ARGS)
@@ -31,6 +35,10 @@ unit: setup-test
 integration: setup-test
 	tools/prepare-tests
 	$(BIN)/python -m pytest tests/integration
+
+# A minute of everything going wrong. By hand, longer: make chaos SEEDS=20 SECONDS=60
+chaos: setup-test
+	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seeds $(SEEDS) --seconds $(SECONDS)
 
 bench: setup-test
 	tools/prepare-tests

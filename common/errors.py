@@ -19,9 +19,12 @@ Owns every exception that crosses a module border; must not import anything of t
     ├── RejectedError          the database refuses these very rows
     ├── FencedError            this process no longer owns what it writes
     └── MalformedEntryError    a stream entry that cannot be decoded
+        └── MalformedEntriesError   those of a delivery, each with its reason
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class GexError(Exception):
@@ -86,3 +89,12 @@ class FencedError(GexError):
 
 class MalformedEntryError(GexError):
     """Raised when a stream entry or state blob cannot be decoded; it never will be."""
+
+
+class MalformedEntriesError(MalformedEntryError):
+    """Raised when some entries of a delivery cannot be decoded: which ones, and why each."""
+
+    def __init__(self, errors: Mapping[str, MalformedEntryError]) -> None:
+        super().__init__(f"{len(errors)} entries cannot be decoded: {next(iter(errors.values()))}")
+        self.errors = errors
+        """Entry id → what is wrong with it."""

@@ -157,7 +157,8 @@ BEGIN
         part := series || to_char(week AT TIME ZONE 'UTC', '_YYYY_MM_DD');
         CONTINUE WHEN to_regclass(format('gex.%I', part)) IS NOT NULL;
         PERFORM pg_advisory_xact_lock(hashtext('gex.partitions'));
-        CONTINUE WHEN to_regclass(format('gex.%I', part)) IS NOT NULL;
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_class WHERE relname = part AND relnamespace = 'gex'::regnamespace);
         EXECUTE format('CREATE TABLE gex.%I (LIKE gex.%I INCLUDING ALL)', part, series);
         IF series = 'levels' THEN  -- documents out of line: a day's numbers are few pages
             EXECUTE format('ALTER TABLE gex.%I SET (toast_tuple_target = 128)', part);

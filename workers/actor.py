@@ -4,7 +4,8 @@ Owns the life of one consumer of a group; must not know what an entry means, nor
 finance. A new actor is a :class:`Handler` and one line in supervisord.conf.
 
 An entry is acknowledged after its effect is durable. An outage (ServiceError) is waited out
-and costs no entry anything. Any other error isolates the entry that causes it: it is tried
+and costs no entry anything. Entries that a handler names as malformed are moved to the dead
+letters at once. Any other error isolates the entry that causes it, by halves: it is tried
 ``max_deliveries`` times, then moved to the dead letters with reason and traceback, and the
 rest goes on. An entry that keeps killing the process is buried by its delivery count.
 """
@@ -27,7 +28,13 @@ from typing import Protocol
 from common.bus import keys
 from common.bus.client import bus_errors
 from common.bus.streams import Entry, Streams
-from common.errors import FencedError, MalformedEntryError, MemoryFullError, ServiceError
+from common.errors import (
+    FencedError,
+    MalformedEntriesError,
+    MalformedEntryError,
+    MemoryFullError,
+    ServiceError,
+)
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -60,7 +67,8 @@ class Handler(Protocol):
 
         :raises ServiceError: something outside failed; the batch comes again.
         :raises FencedError: the stream belongs to another actor now.
-        :raises MalformedEntryError: an entry will never be understood.
+        :raises MalformedEntriesError: entries that will never be understood; the others come
+            again without them.
         """
 
     def maintain(self) -> None:
@@ -84,6 +92,9 @@ class Policy:
     refresh_seconds: float = 1.0
     reclaim_ms: int = 15_000
     max_deliveries: int = 3
+    retry_seconds: float = 0.02
+    """At most, before an entry that fails is tried again: others wait behind it, and what an
+    outage fails is waited for elsewhere [s]."""
     backoff_seconds: float = 0.1
     backoff_cap_seconds: float = 5.0
 
@@ -279,19 +290,31 @@ class Actor:
         return True
 
     def _attempt(self, stream: str, entries: list[Entry]) -> None:
-        """Handle a batch, or entry by entry once the batch has failed."""
+        """Handle a batch; once it has failed, what is whole of it, or else its halves."""
         try:
             self._handle(stream, entries)
         except (ServiceError, FencedError):
             raise
         except Exception as error:  # noqa: BLE001  the one supervising loop
             self.failures += 1
-            if len(entries) == 1:
-                self._retry(stream, entries[0], error)
-                return
-            log.warning("%s: batch of %d failed, one by one: %s", stream, len(entries), error)
-            for entry in entries:
-                self._attempt(stream, [entry])
+            whole = self._set_aside(stream, entries, error)
+            if len(whole) < len(entries):
+                parts = [whole] if whole else []
+            elif len(entries) == 1:
+                return self._retry(stream, entries[0], error)
+            else:
+                log.warning("%s: batch of %d failed, its halves: %s", stream, len(entries), error)
+                parts = [entries[: len(entries) // 2], entries[len(entries) // 2 :]]
+            for part in parts:
+                self._attempt(stream, part)
+
+    def _set_aside(self, stream: str, entries: list[Entry], error: Exception) -> list[Entry]:
+        """Bury the entries that an error names as never to be understood; the others."""
+        errors = error.errors if isinstance(error, MalformedEntriesError) else {}
+        for entry in entries:
+            if entry.id in errors:
+                self._bury_for(stream, entry, errors[entry.id], 1)
+        return [entry for entry in entries if entry.id not in errors]
 
     def _handle(self, stream: str, entries: list[Entry]) -> None:
         outcome = self._handler.handle(stream, entries)
@@ -307,7 +330,7 @@ class Actor:
     def _retry(self, stream: str, entry: Entry, error: Exception) -> None:
         tries = 1
         while not isinstance(error, MalformedEntryError) and tries < self._policy.max_deliveries:
-            self._backoff(tries)
+            self._stop.wait(random.uniform(0, self._policy.retry_seconds))  # noqa: S311  jitter
             tries += 1
             try:
                 self._handle(stream, [entry])
@@ -317,6 +340,9 @@ class Actor:
                 error = again
             else:
                 return
+        self._bury_for(stream, entry, error, tries)
+
+    def _bury_for(self, stream: str, entry: Entry, error: Exception, tries: int) -> None:
         trace = "".join(traceback.format_exception(error))
         self._bury(stream, entry, f"{type(error).__name__}: {error}", trace, tries)
 

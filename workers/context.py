@@ -5,11 +5,9 @@ Owns building them from the settings in force; must not hold a command.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -40,10 +38,6 @@ def __getattr__(name: str) -> Any:
     made = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     globals()[name] = made
     return made
-
-
-STARTED = "GEX_STARTED"
-"""Environment variable that tells one start of an instance from another."""
 
 
 def software() -> str:
@@ -90,12 +84,6 @@ class Context:
                 f"{error}; is the platform running? Start it with `gex up`"
             ) from error
         return client
-
-    def note_start(self, program: str) -> None:
-        """Count a start of one of the instance's programs, once Redis answers."""
-        cache, instance = Cache(self.redis()), os.environ.get(STARTED, "")
-        with suppress(ServiceError):  # counting is no reason not to start
-            wait_for(lambda: cache.note_start(program, instance=instance), seconds=30, what="Redis")
 
     def cache(self) -> Cache:
         """The cache of a server that answers."""

@@ -17,7 +17,7 @@ from common.bus.cache import Cache, ChainView
 from common.bus.client import Client, bus_errors
 from common.bus.codec import Batch, ResultHeader, StateBlob
 from common.bus.leases import Leases
-from common.bus.streams import Entry, Streams, id_order
+from common.bus.streams import Entry, Streams, decoded, id_order
 from common.errors import FencedError, MalformedEntryError
 from common.live import LiveLevels, LivePace
 from common.models import Session
@@ -71,7 +71,7 @@ class GreeksHandler:
         """Advance the shard by the entries and commit.
 
         :raises FencedError: another worker owns the shard now; nothing was changed.
-        :raises MalformedEntryError: an entry cannot be decoded.
+        :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
         """
         state, mark = self._state(stream)
         fresh = _beyond(state, entries)
@@ -79,7 +79,8 @@ class GreeksHandler:
             del self._states[stream]
             state, mark = self._state(stream)
             fresh = _beyond(state, entries)
-        batches = [(entry.id, Batch.decode(entry.fields)) for entry in fresh]
+        contents = decoded(fresh, Batch.decode)
+        batches = [(entry.id, batch) for entry, batch in zip(fresh, contents, strict=True)]
         ids = [entry.id for entry in entries]
         if not batches:
             return Outcome({"entries_redelivered": len(entries)})

@@ -15,7 +15,7 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client
 from common.bus.codec import Batch, Result
-from common.bus.streams import Entry, Streams
+from common.bus.streams import Entry, Streams, decoded
 from common.db.store import Saved, Store
 from common.errors import MalformedEntryError
 from common.models import JsonDict, Session
@@ -59,21 +59,22 @@ class StoreHandler:
 
         :raises StorageError: the database is out of reach; the entries stay pending.
         :raises RejectedError: the database refuses a row.
-        :raises MalformedEntryError: an entry cannot be decoded.
+        :raises MalformedEntriesError: entries cannot be decoded; nothing was stored.
         """
         symbol = keys.stream_symbol(stream)
         if stream.startswith(keys.QUOTES_PREFIX):
-            batches = [(entry.id, Batch.decode(entry.fields)) for entry in entries]
+            contents = decoded(entries, Batch.decode)
+            batches = [(entry.id, batch) for entry, batch in zip(entries, contents, strict=True)]
             saved = self._store.save_quotes(symbol, keys.stream_shard(stream), batches)
             self._stored.update(batch.header.session for _, batch in batches)
             self._bury(stream, entries, saved, lambda n, at: batches[n][1].part(at).encode())
             return Outcome(_counts("quotes", saved))
         if stream.startswith(keys.GREEKS_PREFIX):
-            results = [Result.decode(entry.fields) for entry in entries]
+            results = decoded(entries, Result.decode)
             saved = self._store.save_greeks(symbol, results)
             self._bury(stream, entries, saved, lambda n, at: results[n].part(at).encode())
             return Outcome(_counts("greeks", saved))
-        levels = [_level(entry) for entry in entries]
+        levels = decoded(entries, _level)
         saved = self._store.save_levels(levels, strike_seconds=self._strike_seconds)
         return Outcome(_counts("levels", saved))
 
@@ -144,10 +145,10 @@ def _counts(what: str, saved: Saved) -> dict[str, int]:
     return counts
 
 
-def _level(entry: Entry) -> tuple[int, str, JsonDict]:
+def _level(fields: dict[bytes, bytes]) -> tuple[int, str, JsonDict]:
     try:
-        at, session = int(entry.fields[b"at"]), entry.fields[b"session"].decode()
-        result = orjson.loads(entry.fields[b"json"])
+        at, session = int(fields[b"at"]), fields[b"session"].decode()
+        result = orjson.loads(fields[b"json"])
     except (KeyError, ValueError) as error:
         raise MalformedEntryError(f"levels entry: {error}") from error
     if not isinstance(result, dict) or "levels" not in result:

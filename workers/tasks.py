@@ -7,9 +7,7 @@ Owns the schedule and the thin tasks; must not hold finance. Run as
 from __future__ import annotations
 
 import logging
-import os
 import time
-from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -158,18 +156,6 @@ def load_kernels(sender: Any = None, **_: Any) -> None:
     with without_collecting():
         kernels.load(folder=_settings().state_dir / "kernels")
     keep_heap()
-    _note_start("celery")
-
-
-@signals.beat_init.connect  # type: ignore[untyped-decorator]
-def note_beat(**_: Any) -> None:
-    """Count beat's starts."""
-    _note_start("beat")
-
-
-def _note_start(program: str) -> None:
-    with suppress(BusError):
-        _cache().note_start(program, instance=os.environ.get("GEX_STARTED", ""))
 
 
 @cache

@@ -105,20 +105,6 @@ class Cache:
 
     # --- programs ---------------------------------------------------------------------------
 
-    def note_start(self, program: str, *, instance: str) -> None:
-        """Count a start of a program, from one again with every start of the instance."""
-        with bus_errors():
-            said: Any = self.client.hget(keys.STARTS, program)
-            of, _, count = text(said or b"").rpartition(":")
-            number = int(count) + 1 if said and of == instance else 1
-            self.client.hset(keys.STARTS, program, f"{instance}:{number}")
-
-    def starts(self) -> dict[str, int]:
-        """Program → how often it has started since the instance did."""
-        with bus_errors():
-            row: Any = self.client.hgetall(keys.STARTS)
-        return {text(name): int(text(value).rpartition(":")[2]) for name, value in row.items()}
-
     def actors(self, group: str) -> dict[str, dict[str, str]]:
         """Consumer → what the actor said of itself within the last minute."""
         prefix = keys.actor(group, "")

@@ -32,7 +32,6 @@ actor:{group}:{consumer}     hash     that actor          status, doctor        
 spool:{consumer}             hash     store               store, status, doctor  one a store worker
 registry:streams             set      ingest, greeks,     actors                 streams in use
                                       tick task
-registry:starts              hash     every program       status                 one field a program
 registry:symbols             set      ingest              status, doctor         one a symbol
 ===========================  =======  ==================  =====================  =====================
 """
@@ -43,7 +42,6 @@ GREEKS_GROUP = "greeks"
 STORE_GROUP = "store"
 STREAMS = "registry:streams"
 SYMBOLS = "registry:symbols"
-STARTS = "registry:starts"
 QUOTES_PREFIX = "quotes:"
 GREEKS_PREFIX = "greeks:"
 LEVELS_PREFIX = "levels:"

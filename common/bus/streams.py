@@ -5,13 +5,17 @@ Owns the consumer-group commands; must not know what an entry means.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
 from common.bus import keys, scripts
 from common.bus.client import Client, bus_errors, text
+from common.errors import MalformedEntriesError, MalformedEntryError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,22 @@ def id_order(entry_id: str) -> tuple[int, int]:
     """Sort key of a stream entry id."""
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def decoded(entries: Sequence[Entry], decode: Callable[[dict[bytes, bytes]], T]) -> list[T]:
+    """What each entry holds, by a function that raises MalformedEntryError for its fields.
+
+    :raises MalformedEntriesError: naming every entry that cannot be decoded, and no other.
+    """
+    found, wrong = [], {}
+    for entry in entries:
+        try:
+            found.append(decode(entry.fields))
+        except MalformedEntryError as error:
+            wrong[entry.id] = error
+    if wrong:
+        raise MalformedEntriesError(wrong)
+    return found
 
 
 class Streams:

@@ -7,12 +7,14 @@ what they do.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ import psutil
 from common.errors import ServiceError
 from common.resources import resource
 from common.servers.instance import INSTANCE_MARK, Instance
+
+_BEGAN = "supervisord started with pid"
+_SPAWNED = re.compile(r"^[-\d]+ [:,\d]+ INFO spawned: '([^']+)' with pid \d+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,25 @@ class Supervisor:
     def programs(self) -> list[Program]:
         """Every program by name; empty when supervisord is not there."""
         try:
-            rows: Any = self._proxy().supervisor.getAllProcessInfo()
+            with self._proxy() as proxy:
+                rows: Any = proxy.supervisor.getAllProcessInfo()
         except (OSError, xmlrpc.client.Error):
             return []
         return [
             Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"]) for r in rows
         ]
+
+    def starts(self) -> Counter[str]:
+        """How often each program was started since supervisord was, by supervisord's own log.
+
+        A program cannot count its own starts: it may be killed before it comes to it.
+        """
+        log = self._instance.log_dir / "supervisord.log"
+        parts = [log.with_name(f"{log.name}{end}") for end in (".2", ".1", "")]
+        text = "".join(
+            part.read_text(encoding="utf-8", errors="replace") for part in parts if part.is_file()
+        )
+        return Counter(_SPAWNED.findall(text.rpartition(_BEGAN)[2]))
 
     def restart(self, program: str) -> None:
         """Stop a program, by force if it does not listen, and start it again.
@@ -97,11 +115,12 @@ class Supervisor:
         :raises ServiceError: when supervisord is not there or refuses.
         """
         try:
-            calls = self._proxy().supervisor
-            for row in calls.getAllProcessInfo():
-                if row["name"] == program:
-                    calls.stopProcess(f"{row['group']}:{program}")
-                    calls.startProcess(f"{row['group']}:{program}")
+            with self._proxy() as proxy:
+                calls: Any = proxy.supervisor
+                for row in calls.getAllProcessInfo():
+                    if row["name"] == program:
+                        calls.stopProcess(f"{row['group']}:{program}")
+                        calls.startProcess(f"{row['group']}:{program}")
         except (OSError, xmlrpc.client.Error) as error:
             raise ServiceError(f"{program} cannot be restarted: {error}") from error
 
@@ -131,11 +150,12 @@ class Supervisor:
 
     def _answers(self) -> bool:
         try:
-            return bool(self._proxy().supervisor.getState())
+            with self._proxy() as proxy:
+                return bool(proxy.supervisor.getState())
         except (OSError, xmlrpc.client.Error):
             return False
 
-    def _proxy(self) -> Any:
+    def _proxy(self) -> xmlrpc.client.ServerProxy:
         from supervisor.xmlrpc import SupervisorTransport  # noqa: PLC0415  slow to import
 
         address = f"unix://{self._instance.run_dir / 'supervisor.sock'}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from harness import ROOT, gex, state_folder
+from harness import ROOT, gex, state_folder, wait_until
 
 from common.db import migrate
 from common.db.connection import Connection, connect
@@ -86,6 +86,28 @@ def test_migrations_at_the_same_time_are_applied_once(database_url: str) -> None
         answers = list(pool.map(run, range(4)))
     assert answers.count(len(migrations())) == 1
     assert all(a in (0, len(migrations())) or "another process" in str(a) for a in answers)
+
+
+def test_a_partition_that_two_want_at_once_is_made_once(database_url: str) -> None:
+    wanted = "SELECT gex.make_partitions('quotes', ARRAY[timestamptz '2031-08-19'])"
+
+    def make() -> int:
+        with open_database(database_url) as connection:
+            row = connection.execute(wanted).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    with open_database(database_url) as first:
+        migrate.migrate(first)
+        assert first.execute(wanted).fetchone() == (1,)
+        with ThreadPoolExecutor(1) as pool, open_database(database_url) as watch:
+            second = pool.submit(make)
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            wait_until(
+                lambda: watch.execute(waiting).fetchone() == (1,), seconds=10, what="the second"
+            )
+            first.commit()
+            assert second.result(10) == 0
 
 
 def test_a_failed_migration_leaves_the_one_before(

@@ -6,6 +6,7 @@ import json
 import signal
 from contextlib import ExitStack
 
+import psutil
 import pytest
 from harness import Platform, gex, platform, state_folder, wait_until
 
@@ -101,6 +102,9 @@ def test_flower_watches_the_worker(running: Platform) -> None:
             return False
 
     assert wait_until(ask, seconds=60, what="Flower's page to name the worker")
+    given = psutil.Process(running.pid_of("flower")).cmdline()
+    (most,) = [word for word in given if word.startswith("--max_tasks=")]
+    assert int(most.partition("=")[2]) <= 1000  # of six kilobytes each; a tick is a task
 
 
 def test_a_second_up_in_the_same_folder_is_refused(running: Platform) -> None:

@@ -266,7 +266,7 @@ class Worker:
         self.name, self.streams = name, Streams(client)
         self.leases = Leases(client, name=name, token=f"{name}-1", milliseconds=lease)
         self.handler = GreeksHandler(client, self.leases, PARAMETERS, live)
-        policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
+        policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0)
         self.actor = Actor(self.streams, self.handler, name, policy, monotonic=Clock())
 
     def take(self) -> list[Entry]:

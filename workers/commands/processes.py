@@ -37,6 +37,9 @@ _PAGE_PATIENCE = 1.0
 """How long the page waits for Redis, three times, before it says that it is away [s]."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
+_FLOWER_TASKS = 1000
+"""Flower remembers so many tasks of six kilobytes each; by itself it would a hundred thousand,
+and grow for a day."""
 serve = typer.Typer(help="Run one of the embedded servers in the foreground.", no_args_is_help=True)
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
@@ -115,6 +118,7 @@ def serve_flower() -> None:
         "flower",
         f"--address={context.settings.listen_host}",
         f"--port={runtime.flower_port}",
+        f"--max_tasks={_FLOWER_TASKS}",
         "--loglevel=WARNING",
     ]
     os.execvp(arguments[0], arguments)  # noqa: S606  a fixed command
@@ -152,7 +156,6 @@ def worker_ingest() -> None:
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = _begin()
-    context.note_start("ingest")
     settings = context.settings
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
@@ -196,7 +199,6 @@ def worker_greeks(
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
     context = _begin()
     settings = context.settings
-    context.note_start(name)
     with without_collecting():
         from common.live import LiveLevels, LivePace  # noqa: PLC0415
         from common.quant import kernels  # noqa: PLC0415
@@ -232,7 +234,6 @@ def worker_store(
     from workers.store import StoreHandler  # noqa: PLC0415
 
     context = _begin()
-    context.note_start(name)
     settings = context.settings
     client = context.redis()
     url = context.instance.database_url()

@@ -29,7 +29,7 @@ from common.servers.supervisor import Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
-from workers.context import STARTED, Context, console
+from workers.context import Context, console
 from workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,6 @@ class Run:
         )
         return {
             **passed,
-            STARTED: str(time.time_ns()),
             "GEX_START_REDIS": str(runtime.embedded_redis).lower(),
             "GEX_START_POSTGRES": str(runtime.embedded_postgres).lower(),
             "GEX_START_SIMULATOR": str("simulator" in settings.feeds_in_use).lower(),

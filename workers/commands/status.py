@@ -61,14 +61,17 @@ def collect(context: Context) -> dict[str, Any]:
         "spools": [],
     }
     if holder is not None:
+        supervisor = Supervisor(instance)
+        starts = supervisor.starts()
         found["programs"] = [
             {
                 "name": program.name,
                 "state": program.state.lower(),
                 "pid": program.pid or None,
                 "seconds": round(time.time() - program.started_at, 1) if program.pid else None,
+                "restarts": max(starts.get(program.name, 0) - 1, 0),
             }
-            for program in Supervisor(instance).programs()
+            for program in supervisor.programs()
         ]
     try:
         client = context.redis()
@@ -81,10 +84,6 @@ def collect(context: Context) -> dict[str, Any]:
         found["spools"] = [
             {"store": name, **asdict(spooled)} for name, spooled in Spools(client).all().items()
         ]
-        starts = cache.starts()
-        for program in found["programs"]:
-            name = "store-0" if program["name"] == "store" else program["name"]
-            program["restarts"] = max(starts.get(name, 1) - 1, 0)
     except ServiceError as error:
         found["redis_error"] = str(error)
     return found

@@ -23,19 +23,20 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.streams import Streams
+from common.bus.streams import Entry, Streams, decoded
 from common.errors import (
     BusError,
     FencedError,
+    MalformedEntriesError,
     MalformedEntryError,
     RejectedError,
     ServiceError,
     StorageError,
 )
-from workers.actor import Actor, Handler, Policy
+from workers.actor import Actor, Handler, Outcome, Policy
 
 SECOND_STREAM = keys.greeks("SPY")
-POLICY = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
+POLICY = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0)
 STORE = keys.STORE_GROUP
 
 
@@ -295,6 +296,74 @@ def test_a_poison_entry_is_buried_and_its_neighbours_are_handled_once(
     assert letter[b"deliveries"] == b"3"
     assert (actor.handled, actor.buried) == (2, 1)
     assert Cache(client).counters("SPY") == {"seen": 2, "dead_store": 1}
+
+
+class Reader(Recorder):
+    """A handler that decodes a delivery as a whole, and says which entries it cannot."""
+
+    def handle(self, stream: str, entries: list[Entry]) -> Outcome:
+        """Numbers alone are understood."""
+
+        def number(fields: dict[bytes, bytes]) -> int:
+            try:
+                return int(fields[b"n"])
+            except ValueError as error:
+                raise MalformedEntryError(f"{fields[b'n']!r} is no number") from error
+
+        self.calls.append([entry.fields[b"n"] for entry in entries])
+        self.effects += [b"%d" % n for n in decoded(entries, number)]
+        return Outcome({"seen": len(entries)})
+
+
+def test_entries_that_are_named_as_malformed_cost_the_others_one_more_call(
+    client: fakeredis.FakeRedis,
+) -> None:
+    payloads = [b"x" if n in (7, 8, 40) else b"%d" % n for n in range(64)]
+    ids = put(client, *payloads)
+    handler = Reader([STREAM])
+    actor = actor_of(client, handler)
+    actor.step()
+    whole = [payload for payload in payloads if payload != b"x"]
+    assert handler.calls == [payloads, whole]
+    assert handler.effects == whole
+    found = letters(client, STORE)
+    assert [letter[b"id"].decode() for letter in found] == [ids[7], ids[8], ids[40]]
+    assert {letter[b"reason"] for letter in found} == {b"MalformedEntryError: b'x' is no number"}
+    assert all(b"invalid literal for int()" in letter[b"traceback"] for letter in found)
+    assert pending(client, STORE) == []
+    assert (actor.handled, actor.buried, actor.failures) == (61, 3, 1)
+
+
+def test_a_delivery_of_malformed_entries_alone_is_one_call(client: fakeredis.FakeRedis) -> None:
+    put(client, b"x", b"y")
+    handler = Reader([STREAM])
+    actor_of(client, handler).step()
+    assert handler.calls == [[b"x", b"y"]]
+    assert len(letters(client, STORE)) == 2
+    assert pending(client, STORE) == []
+
+
+def test_whoever_names_entries_of_another_delivery_buries_none_of_them(
+    client: fakeredis.FakeRedis,
+) -> None:
+    put(client, b"a", b"b")
+    wrong = MalformedEntriesError({"9-9": MalformedEntryError("elsewhere")})
+    handler = Recorder([STREAM], faults={b"a": [wrong]})
+    actor_of(client, handler).step()
+    assert handler.effects == [b"a", b"b"]
+    assert letters(client, STORE) == []
+
+
+def test_an_entry_that_fails_is_found_by_halves(client: fakeredis.FakeRedis) -> None:
+    payloads = [b"%d" % n for n in range(64)]
+    put(client, *payloads)
+    handler = Recorder([STREAM], faults={b"21": repeat(ValueError("?"))})
+    actor_of(client, handler).step()
+    assert handler.effects == [payload for payload in payloads if payload != b"21"]
+    assert [len(call) for call in handler.calls if b"21" not in call] == [16, 4, 1, 2, 8, 32]
+    assert handler.calls.count([b"21"]) == POLICY.max_deliveries
+    assert [len(call) for call in handler.calls if b"21" in call] == [64, 32, 16, 8, 4, 2, 1, 1, 1]
+    assert len(letters(client, STORE)) == 1
 
 
 def test_the_rest_goes_on_after_a_dead_letter(client: fakeredis.FakeRedis) -> None:

@@ -234,7 +234,7 @@ def test_the_database_away_costs_nothing_and_counters_agree_in_the_end(
         Streams(client),
         handler,
         "store-0",
-        Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0),
+        Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0),
         monotonic=lambda: 0.0,
     )
     store.away = True

@@ -112,16 +112,7 @@ def test_while_redis_is_away_nobody_is_blamed() -> None:
     assert house.look(after=PATIENCE + 1) == ["greeks-0"]
 
 
-# --- starts and signs of life ------------------------------------------------------------------
-
-
-def test_starts_are_counted_by_instance(client: fakeredis.FakeRedis) -> None:
-    cache = Cache(client)
-    for instance in ("1", "1", "2", "2", "2"):
-        cache.note_start("greeks-0", instance=instance)
-    cache.note_start("beat", instance="")
-    cache.note_start("beat", instance="")
-    assert cache.starts() == {"greeks-0": 3, "beat": 2}
+# --- signs of life ---------------------------------------------------------------------------
 
 
 def test_actors_are_found_by_group(client: fakeredis.FakeRedis) -> None:
