@@ -174,7 +174,7 @@ def test_a_recorded_quote_takes_few_bytes_once_compressed(
     small = report["bytes_after_compression"] / saved.rows
     print(f"bytes per quote: {raw:.1f} before compression, {small:.1f} after")  # noqa: T201
     assert raw > 5 * small
-    assert small <= 38.0  # of them a quarter are the pages of a day this small
+    assert small <= 25.0
 
 
 # --- policies --------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ _QUOTES, _SIZE, _ROUNDS = 100_000, 500, 5
 _EXECUTEMANY = 10_000
 """Quotes of a round of executemany, which is slow."""
 _TYPES = (
-    "timestamptz int4 int8 text date text float8 text float8 float8 float8 int4 int4 int4 int4 "
-    "float8 bool timestamptz int4 int4"
+    "timestamptz int4 int8 text date text float8 text numeric numeric numeric int4 int4 int4 int4 "
+    "numeric bool int4 int4"
 ).split()
 _Row = tuple[Any, ...]
 
@@ -113,7 +113,7 @@ def _copy(connection: Connection, groups: list[list[_Row]]) -> None:
 def _executemany(connection: Connection, groups: list[list[_Row]]) -> None:
     names = (
         "time session_id seq symbol expiration settlement strike right bid ask last bid_size "
-        "ask_size volume open_interest spot withdrawn received_at bought sold"
+        "ask_size volume open_interest spot withdrawn bought sold"
     ).split()
     for rows in groups:
         values = [dict(zip(names, row, strict=True)) for row in rows]
