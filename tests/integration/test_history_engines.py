@@ -65,7 +65,7 @@ def test_migrating_again_changes_nothing(history: Connection) -> None:
     assert migrate.is_current(migrate.status(history))
 
 
-def test_both_engines_have_the_same_columns(plain: Connection, timescale: Connection) -> None:
+def test_both_engines_have_the_same_columns(partitioned: Connection, timescale: Connection) -> None:
     def columns(connection: Connection) -> list[tuple[Any, ...]]:
         rows = connection.execute(
             "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)"
@@ -76,7 +76,7 @@ def test_both_engines_have_the_same_columns(plain: Connection, timescale: Connec
         connection.commit()
         return rows
 
-    found = columns(plain)
+    found = columns(partitioned)
     assert {"levels_1m", "levels_5m", "strike_exposures_1m", "strike_exposures_5m", *SERIES} < {
         row[0] for row in found
     }
@@ -191,23 +191,23 @@ def weeks(connection: Connection, series: str) -> list[str]:
     return [row[0].removeprefix(f"{series}_") for row in rows]
 
 
-def test_old_partitions_go_and_new_ones_come(plain: Connection) -> None:
+def test_old_partitions_go_and_new_ones_come(partitioned: Connection) -> None:
     now = datetime.now(UTC)
     old, recent = now - timedelta(days=60), now - timedelta(days=10)
-    put_levels(plain, 3, start=old)
-    put_levels(plain, 3, start=recent)
-    assert len(weeks(plain, "levels")) == 2
-    apply_policies(plain, FOREVER)
-    kept = weeks(plain, "levels")
+    put_levels(partitioned, 3, start=old)
+    put_levels(partitioned, 3, start=recent)
+    assert len(weeks(partitioned, "levels")) == 2
+    apply_policies(partitioned, FOREVER)
+    kept = weeks(partitioned, "levels")
     assert len(kept) == 4, "this week and the next are there before anyone writes"
     days = {**FOREVER.keep_days, "levels": 30.0}
-    report = apply_policies(plain, Policies(days, 0.0))
+    report = apply_policies(partitioned, Policies(days, 0.0))
     assert report["levels"] == {"made": 0, "dropped": [f"levels_{kept[0]}"]}
-    assert weeks(plain, "levels") == kept[1:]
-    row = plain.execute("SELECT min(time) FROM gex.levels").fetchone()
+    assert weeks(partitioned, "levels") == kept[1:]
+    row = partitioned.execute("SELECT min(time) FROM gex.levels").fetchone()
     assert row is not None
     assert row[0].date() == recent.date()
-    assert apply_policies(plain, Policies(days, 0.0))["levels"] == {"made": 0, "dropped": []}
+    assert apply_policies(partitioned, Policies(days, 0.0))["levels"] == {"made": 0, "dropped": []}
 
 
 def test_policies_follow_the_settings(timescale: Connection) -> None:

@@ -49,22 +49,22 @@ def open_database(url: str) -> Connection:
     return connect(url, name="test")
 
 
-def test_the_schema_file_is_all_migrations(database_url: str) -> None:
-    with open_database(database_url) as connection:
+def test_the_schema_file_is_all_migrations(embedded_url: str) -> None:
+    with open_database(embedded_url) as connection:
         assert migrate.migrate(connection) == len(migrations())
     header = "-- The whole schema: what all migrations make (checked by a test; do not edit).\n"
-    found = header + dump(database_url)
+    found = header + dump(embedded_url)
     path = ROOT / "sql/schema.sql"
     if os.environ.get("GEX_WRITE_SCHEMA"):
         path.write_text(found)
     assert path.read_text() == found
 
 
-def test_the_schema_file_makes_the_same_database(database_url: str) -> None:
-    with psycopg.connect(database_url) as connection:
+def test_the_schema_file_makes_the_same_database(embedded_url: str) -> None:
+    with psycopg.connect(embedded_url) as connection:
         connection.execute((ROOT / "sql/schema.sql").read_bytes())
     body = (ROOT / "sql/schema.sql").read_text().split("\n", 1)[1]
-    assert dump(database_url) == body
+    assert dump(embedded_url) == body
 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:
