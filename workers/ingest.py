@@ -21,7 +21,7 @@ from common.batcher import Batcher
 from common.bus.cache import Cache
 from common.bus.client import Client
 from common.bus.streams import Producer
-from common.clock import SECOND, iso_ms, wall_us
+from common.clock import SECOND, iso_ms, wall_us, whole_ms
 from common.errors import BusError, FeedError
 from common.feeds.base import Feed, FeedSession
 from common.models import Session, SnapshotEnd, Update
@@ -273,7 +273,9 @@ class Ingestor:
         return not self._stop.is_set()
 
     async def _level(self, at: int) -> None:
-        """The level of an instant, once all that was appended before it is merged."""
+        """The level of an instant, once all that was appended before it is merged; within a
+        millisecond, that of its end."""
+        at = whole_ms(at + 999)
         await self._merged()
         await self._patiently(lambda: self._barrier.level(at))
 
