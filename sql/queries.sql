@@ -445,6 +445,15 @@ SELECT * FROM gex.strike_exposures WHERE session_id = ANY(%(sessions)s) ORDER BY
 -- name: restore_strike_exposures
 COPY strike_exposures FROM STDIN;
 
+-- name: compress_quotes
+SELECT compress_chunk(chunk) FROM show_chunks('gex.quotes') AS chunk;
+
+-- name: create_bench_database
+CREATE DATABASE gex_bench;
+
+-- name: drop_bench_database
+DROP DATABASE IF EXISTS gex_bench WITH (FORCE);
+
 -- name: empty_quotes
 TRUNCATE gex.quotes, gex.spots, gex.entries, gex.checkpoints;
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import pytest
 from history import KEY, NOON, SERIES, SHARD, empty, latest, levels
 from psycopg.types.json import Jsonb
 
-from common.batcher import Batcher
-from common.bus.codec import Batch
-from common.clock import wall_us
 from common.db import migrate, queries
 from common.db.connection import Connection, connect
 from common.db.policies import Policies, apply_policies
 from common.db.store import Saved, Store
-from common.feeds.playback import RecordingFeed
+from workers.benches.sample import recorded
 
 FOREVER = Policies(dict.fromkeys(SERIES, 0.0), 0.0)
 
@@ -131,28 +127,13 @@ def test_what_is_materialised_and_what_is_not_yet_make_one_aggregate(
 # --- size ------------------------------------------------------------------------------------
 
 
-def recorded_batches(path: Path) -> list[Batch]:
-    """A recorded day as its ingestor would append it."""
-
-    async def read() -> list[Batch]:
-        found: list[Batch] = []
-        async for session in RecordingFeed([path], symbol="SPY").sessions():
-            batcher = Batcher(session.session, 500, clock=wall_us)
-            async for frame in session.frames():
-                batcher.add(frame)
-                found += [batch for _, batch in batcher.flush()]
-        return found
-
-    return asyncio.run(read())
-
-
 @pytest.mark.data
 def test_a_recorded_quote_takes_few_bytes_once_compressed(
     recording: Path, plain: Connection, timescale: Connection, database_url: str
 ) -> None:
     """Stored by the store on one engine, carried over to the other as it takes no COPY."""
     empty(timescale)
-    day = recorded_batches(recording)
+    day = [batch for _, batch in recorded(recording)]
     store = Store(lambda: connect(database_url, name="store"), software="test")
     saved = store.save_quotes("SPY", SHARD, [(f"{n}-0", b) for n, b in enumerate(day, 1)])
     store.close()

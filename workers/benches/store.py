@@ -3,7 +3,7 @@
 Owns measuring them; the references are a bare psycopg COPY binary loop and executemany of the
 same rows into the same table, on the same server in the same run, fsync and synchronous_commit
 on; executemany skips what is there, as the worker does.
-What is read back is measured in workers.benches.history.
+What is read back is measured in workers.benches.history, the room it takes in .space.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common.bus.streams import Producer, Streams
 from common.db.connection import Connection, query
 from common.db.store import Store
 from workers.actor import Actor, Policy
-from workers.benches import history
+from workers.benches import history, space
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import DAY, batches
 from workers.benches.servers import own_servers
@@ -36,7 +36,7 @@ _Row = tuple[Any, ...]
 def run() -> list[Figure]:
     """The figures of `gex bench store`."""
     with own_servers("redis", "postgres") as context:
-        return [*_write(context), *history.run(context)]
+        return [*_write(context), *history.run(context), *space.run(context)]
 
 
 def _write(context: Context) -> list[Figure]:
