@@ -54,6 +54,12 @@ def iso_ms(at_us: int) -> str:
     return to_datetime(at_us).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_us // 1000 % 1000:03d}Z"
 
 
+def whole_ms(at_us: int) -> int:
+    """The instant that :func:`iso_ms` tells [us]; a level is of one that is told in full, so
+    that whoever types it gets that level."""
+    return at_us - at_us % 1000
+
+
 def parse_instant(text: str, *, naive_zone: ZoneInfo = NEW_YORK) -> int:
     """The instant [us] of an ISO 8601 text; without an offset it is New York time.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.bus.cache import ChainView
-from common.clock import iso_ms
+from common.clock import iso_ms, whole_ms
 from common.clock import wall_us as wall_clock
 from common.models import JsonDict, Session
 from common.publication import is_whole, labels_of, levels_at, present_chain
@@ -56,8 +56,7 @@ class LiveLevels:
         if session.replay or session.ended or not is_whole(session, present):
             return None
         now = self.wall_us()
-        at = session.clock.market(now)
-        at -= at % 1000  # the published instant has milliseconds, and is what it is of
+        at = whole_ms(session.clock.market(now))
         if at >= session.close_us:
             return None
         levels = levels_at(session, present, self.parameters, at)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.bus.cache import Cache, ChainView, Tick
-from common.clock import iso_ms, parse_instant
+from common.clock import iso_ms, parse_instant, whole_ms
 from common.levels import check_invariants
 from common.live import differences
 from common.models import Session
@@ -162,7 +162,7 @@ def _instant(session: Session, period_us: int, wall: int, last: Tick | None) -> 
     if session.ended and last is not None and last.epoch == session.epoch:
         return last.at
     now = session.clock.market(wall - wall % period_us)
-    return min(now, session.close_us - round(period_us * session.clock.rate))
+    return whole_ms(min(now, session.close_us - round(period_us * session.clock.rate)))
 
 
 def _is_news(last: Tick | None, session: Session, at: int) -> bool:

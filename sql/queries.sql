@@ -16,6 +16,9 @@ SELECT version, name, checksum, applied_at FROM gex.migrations ORDER BY version;
 INSERT INTO gex.migrations (version, name, checksum)
 VALUES (%(version)s, %(name)s, %(checksum)s);
 
+-- name: take_your_time
+SET LOCAL statement_timeout = 0;
+
 -- name: server_facts
 SELECT current_setting('server_version') AS server_version,
        (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
@@ -74,7 +77,7 @@ WHERE key = %(key)s;
 -- name: copy_quotes
 COPY gex.quotes (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, bought, sold
 ) FROM STDIN (FORMAT BINARY);
 
 -- name: stage_quotes
@@ -83,7 +86,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_quotes (LIKE gex.quotes) ON COMMIT D
 -- name: copy_staged_quotes
 COPY staged_quotes (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, bought, sold
 ) FROM STDIN (FORMAT BINARY);
 
 -- name: insert_staged_quotes
@@ -338,8 +341,9 @@ WITH start AS (
 )
 SELECT DISTINCT ON (strike, "right") strike, "right" = 'P' AS put, withdrawn,
        (extract(epoch FROM "time") * 1000000)::bigint AS "time", seq,
-       coalesce(spot, 'NaN') AS spot, coalesce(bid, 'NaN') AS bid, coalesce(ask, 'NaN') AS ask,
-       coalesce(last, 'NaN') AS last, coalesce(bid_size, -1) AS bid_size,
+       coalesce(spot, 'NaN')::float8 AS spot, coalesce(bid, 'NaN')::float8 AS bid,
+       coalesce(ask, 'NaN')::float8 AS ask, coalesce(last, 'NaN')::float8 AS last,
+       coalesce(bid_size, -1) AS bid_size,
        coalesce(ask_size, -1) AS ask_size, coalesce(volume, -1) AS volume,
        coalesce(open_interest, -1) AS open_interest, coalesce(bought, 0) AS bought,
        coalesce(sold, 0) AS sold
@@ -447,23 +451,31 @@ SELECT * FROM gex.strike_exposures WHERE session_id = ANY(%(sessions)s) ORDER BY
 -- name: restore_strike_exposures
 COPY strike_exposures FROM STDIN;
 
+-- name: compress_quotes
+SELECT compress_chunk(chunk) FROM show_chunks('gex.quotes') AS chunk;
+
+-- name: create_bench_database
+CREATE DATABASE gex_bench;
+
+-- name: drop_bench_database
+DROP DATABASE IF EXISTS gex_bench WITH (FORCE);
+
 -- name: empty_quotes
 TRUNCATE gex.quotes, gex.spots, gex.entries, gex.checkpoints;
 
 -- name: quote_rows
 SELECT "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-       bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
+       bid_size, ask_size, volume, open_interest, spot, withdrawn, bought, sold
 FROM gex.quotes ORDER BY seq;
 
 -- name: insert_quote
 INSERT INTO gex.quotes (
     "time", session_id, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,
-    bid_size, ask_size, volume, open_interest, spot, withdrawn, received_at, bought, sold
+    bid_size, ask_size, volume, open_interest, spot, withdrawn, bought, sold
 ) VALUES (
     %(time)s, %(session_id)s, %(seq)s, %(symbol)s, %(expiration)s, %(settlement)s, %(strike)s,
     %(right)s, %(bid)s, %(ask)s, %(last)s, %(bid_size)s, %(ask_size)s, %(volume)s,
-    %(open_interest)s, %(spot)s, %(withdrawn)s, %(received_at)s,
-    %(bought)s, %(sold)s
+    %(open_interest)s, %(spot)s, %(withdrawn)s, %(bought)s, %(sold)s
 ) ON CONFLICT DO NOTHING;
 
 -- name: empty_history
@@ -485,8 +497,8 @@ FROM gex.sessions WHERE session_id = (SELECT min(session_id) FROM gex.sessions);
 INSERT INTO gex.quotes
 SELECT q."time" - %(days)s * interval '1 day', n.session_id, q.seq, q.symbol,
        q.expiration - %(days)s::integer, q.settlement, q.strike, q."right", q.bid, q.ask, q.last,
-       q.bid_size, q.ask_size, q.volume, q.open_interest, q.spot, q.withdrawn, q.received_at,
-       q.bought, q.sold
+       q.bid_size, q.ask_size, q.volume, q.open_interest, q.spot, q.withdrawn, q.bought,
+       q.sold
 FROM gex.quotes q JOIN gex.sessions n ON n.key = %(key)s
 WHERE q.session_id = (SELECT min(session_id) FROM gex.sessions);
 

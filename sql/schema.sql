@@ -365,23 +365,22 @@ CREATE TABLE gex.quotes (
     settlement text NOT NULL,
     strike double precision NOT NULL,
     "right" text NOT NULL,
-    bid double precision,
-    ask double precision,
-    last double precision,
+    bid numeric,
+    ask numeric,
+    last numeric,
     bid_size integer,
     ask_size integer,
     volume integer,
     open_interest integer,
-    spot double precision,
+    spot numeric,
     withdrawn boolean DEFAULT false NOT NULL,
-    received_at timestamp with time zone NOT NULL,
     bought integer,
     sold integer,
     CONSTRAINT quotes_right_check CHECK (("right" = ANY (ARRAY['C'::text, 'P'::text])))
 )
 PARTITION BY RANGE ("time");
 COMMENT ON TABLE gex.quotes IS 'Every quote that was appended to the stream; seq is the order of events within a session.';
-COMMENT ON COLUMN gex.quotes."time" IS 'Market time of the quote; received_at is the wall time it reached the platform.';
+COMMENT ON COLUMN gex.quotes."time" IS 'Market time of the quote; when it reached the platform is received_at of its entry, the one of its expiry in gex.entries with seq between first_seq and last_seq.';
 COMMENT ON COLUMN gex.quotes.spot IS 'Price of the underlying when the quote was taken.';
 COMMENT ON COLUMN gex.quotes.bought IS 'Part of the volume that buyers began; sold, that sellers began.';
 CREATE TABLE gex.sessions (

@@ -21,7 +21,7 @@ from common.bus.cache import Cache
 from common.bus.client import Client
 from common.bus.memory import Memory
 from common.bus.producer import Keep, Producer
-from common.clock import SECOND, iso_ms, wall_us
+from common.clock import SECOND, iso_ms, wall_us, whole_ms
 from common.errors import FeedError
 from common.feeds.base import Feed, FeedSession
 from common.models import Session, SnapshotEnd, Update
@@ -267,7 +267,9 @@ class Ingestor:
         return not self._stop.is_set()
 
     async def _level(self, run: Delivery, at: int) -> None:
-        """The level of an instant, once all that was appended before it is merged."""
+        """The level of an instant, once all that was appended before it is merged; within a
+        millisecond, that of its end."""
+        at = whole_ms(at + 999)
         await self._merged(run)
         await self._patience(lambda: self._barrier.level(at))
 

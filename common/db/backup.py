@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import psycopg
+from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
 from common.db.archive import Archive
@@ -183,6 +184,7 @@ def _parquet(connection: Connection, name: str, sessions: list[int]) -> tuple[by
     sink, rows = io.BytesIO(), 0
     with storage_errors(), connection.cursor(name=f"backup_{name}") as cursor:
         cursor.adapters.register_loader("jsonb", TextLoader)
+        cursor.adapters.register_loader("numeric", FloatLoader)  # as each was one
         cursor.itersize = _PIECE
         cursor.execute(query(f"backup_{name}"), {"sessions": sessions})
         schema = _arrow_schema(cursor.description or [])
@@ -207,6 +209,7 @@ def _arrow_schema(columns: Any) -> pa.Schema:
         "int8": pa.int64(),
         "_int8": pa.list_(pa.int64()),
         "float8": pa.float64(),
+        "numeric": pa.float64(),
         "bool": pa.bool_(),
         "text": pa.string(),
         "jsonb": pa.string(),

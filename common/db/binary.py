@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,13 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _PIECE = 4096
 """Rows of a piece of a COPY."""
+_GRID = 10_000
+"""Prices are multiples of a 10,000th of a dollar, but for those that were computed; and the
+base of the digits of the server's decimal numbers."""
+_GRID_BOUND = 1e12
+"""Multiples below this fit three digits."""
+_NEGATIVE, _INFINITE, _MINUS_INFINITE = 0x4000, 0xD000, 0xF000
+"""Signs of decimal numbers."""
 Index = npt.NDArray[np.intp]
 _Part = tuple[bytes, str | None]
 """What precedes a value in every row of a group, and the value's type, None for no value."""
@@ -108,6 +116,53 @@ def counts(data: npt.NDArray[Any]) -> Fixed:
     """``int4``, null where negative."""
     nulls = data < 0
     return Fixed(data, ">i4", nulls if nulls.any() else None)
+
+
+def prices(data: npt.NDArray[Any]) -> Fixed:
+    """``numeric`` of the fewest digits that tell a number from its neighbours, null where NaN.
+
+    The server takes numbers with zeros around their digits, so all rows get as many.
+    """
+    nulls = np.isnan(data)
+    sizes = np.where(nulls, 0.0, np.abs(data))
+    grid = np.rint(np.minimum(sizes * _GRID, _GRID_BOUND))
+    odd = np.flatnonzero((grid / _GRID != sizes) | (grid >= _GRID_BOUND))
+    grid[odd] = 0.0
+    values, places = np.unique(data[odd], return_inverse=True)  # e.g. one spot of many quotes
+    parsed = [_digits(value) for value in values.tolist()]
+    before = max([2, *(len(whole) for _, whole, _, _ in parsed)])
+    behind = max([1, *(len(part) for _, _, part, _ in parsed)])
+    fields = np.zeros((len(data), 4 + before + behind), ">u2")
+    fields[:, 0], fields[:, 1] = before + behind, before - 1
+    fields[:, 2] = np.where(data < 0.0, _NEGATIVE, 0)
+    whole = grid.astype(np.int64)
+    fields[:, 3] = 1 + sum((whole % step != 0).astype(np.int64) for step in (1000, 100, 10))
+    for place in (before, before - 1, before - 2):
+        fields[:, 4 + place] = whole % _GRID
+        whole //= _GRID
+    wide = np.zeros((len(parsed), fields.shape[1] - 2), ">u2")
+    for row, (sign, wholes, part, decimals) in zip(wide, parsed, strict=True):
+        row[:2] = sign, decimals
+        row[2 + before - len(wholes) : 2 + before] = wholes
+        row[2 + before : 2 + before + len(part)] = part
+    fields[odd, 2:] = wide[places]
+    kind = f"V{2 * fields.shape[1]}"
+    return Fixed(fields.view(kind)[:, 0], kind, nulls if nulls.any() else None)
+
+
+def _digits(value: float) -> tuple[int, list[int], list[int], int]:
+    """(sign, digits of the whole number, digits behind the point, decimals)."""
+    if np.isinf(value):
+        return (_INFINITE if value > 0.0 else _MINUS_INFINITE), [], [], 0
+    whole, _, part = f"{Decimal(repr(abs(value))):f}".partition(".")
+    width = len(str(_GRID)) - 1
+    whole = whole.zfill(-(-len(whole) // width) * width)
+    padded = part.ljust(-(-len(part) // width) * width, "0")
+    wholes, parts = (
+        [int(text[at : at + width]) for at in range(0, len(text), width)]
+        for text in (whole, padded)
+    )
+    return (_NEGATIVE if value < 0.0 else 0), wholes, parts, len(part)
 
 
 def instants(times_us: npt.NDArray[Any]) -> Fixed:

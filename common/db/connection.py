@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from common.db.sql import queries
 from common.errors import RejectedError, SlowStatementError, StorageError, UsageError
@@ -67,6 +68,11 @@ def storage_errors() -> Iterator[None]:
         raise StorageError(f"PostgreSQL: {_line(error)}; grant this user the rights") from error
     except psycopg.Error as error:
         raise RejectedError(f"PostgreSQL refuses the rows: {_line(error)}") from error
+
+
+def in_database(url: str, database: str) -> str:
+    """The connection string of another database of the same server."""
+    return make_conninfo(url, dbname=database)
 
 
 def query(name: str) -> Any:

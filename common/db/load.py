@@ -18,6 +18,7 @@ from common.bus.codec import Batch
 from common.clock import to_datetime
 from common.db.connection import Connection, query
 from common.db.rows import DAY_US, Table, entry_values, near
+from common.errors import RejectedError
 from common.models import Expiry
 
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
@@ -121,6 +122,23 @@ def with_partitions(
         return write()
 
 
+def timely(table: Table, sessions: Sequence[str]) -> tuple[Table, list[Refused]]:
+    """The rows whose time can be of their session, and the others.
+
+    :param sessions: key of the session of each entry.
+    """
+    fits = np.zeros(len(table), np.bool_)
+    for key in set(sessions):
+        own = np.array([session == key for session in sessions])[table.entries]
+        fits |= own & near(table.times, key)
+    if fits.all():
+        return table, []
+    odd = np.flatnonzero(~fits)
+    places = zip(table.entries[odd].tolist(), table.places[odd].tolist(), strict=True)
+    refused = [Refused(entry, place, "its time is not of its session") for entry, place in places]
+    return table.take(np.flatnonzero(fits)), refused
+
+
 def days_of(times: Any, keys: set[str]) -> list[datetime]:
     """An instant of every day that rows of these sessions may be of."""
     possible = np.any([near(times, key) for key in keys], axis=0)
@@ -148,10 +166,15 @@ def save_entries(
 def save_spots(
     connection: Connection, symbol: str, batches: Sequence[Batch], sessions: Any
 ) -> None:
-    """Store the prices of the underlying; ``sessions`` are the numbers of the batches'."""
+    """Store the prices of the underlying; ``sessions`` are the numbers of the batches'.
+
+    :raises RejectedError: when the time of one cannot be of its session.
+    """
     spots = np.concatenate([batch.spots for batch in batches])
     if not len(spots):
         return
+    if not all(near(batch.spots["time"], batch.header.session).all() for batch in batches):
+        raise RejectedError(f"the time of a price of {symbol} is not of its session")
     values = {
         "symbol": symbol,
         "times": spots["time"].tolist(),

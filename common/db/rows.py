@@ -27,6 +27,7 @@ from common.db.binary import (
     floats,
     instants,
     pack,
+    prices,
 )
 from common.levels_json import front_max_pain
 from common.models import FLAG_WITHDRAWN, BoolArray, Expiry, JsonDict, Rows, Status
@@ -75,7 +76,6 @@ def quote_table(symbol: str, expiry: Expiry, batches: Sequence[Batch], sessions:
     """
     rows = np.concatenate([batch.quotes for batch in batches])
     sizes = [len(batch.quotes) for batch in batches]
-    received = np.array([batch.header.received_us for batch in batches], dtype=np.int64)
     one = np.zeros(len(rows), dtype=np.int64)
     columns: list[Column] = [
         instants(rows["time"]),
@@ -85,11 +85,10 @@ def quote_table(symbol: str, expiry: Expiry, batches: Sequence[Batch], sessions:
         Fixed(one + _day(expiry), ">i4"),
         Texts(one, (expiry.settlement.encode(),)),
         *_contract(rows["key"]),
-        *(floats(rows[name]) for name in ("bid", "ask", "last")),
+        *(prices(rows[name]) for name in ("bid", "ask", "last")),
         *(counts(rows[n]) for n in ("bid_size", "ask_size", "volume", "open_interest")),
-        floats(rows["spot"]),
+        prices(rows["spot"]),
         Fixed((rows["flags"] & FLAG_WITHDRAWN) != 0, ">u1"),
-        instants(np.repeat(received, sizes)),
         *(Fixed(rows[name], ">i4") for name in ("bought", "sold")),
     ]
     return Table("quotes", tuple(columns), rows["time"], *_origins(sizes))

@@ -25,6 +25,7 @@ from common.db.load import (
     insert_rows,
     save_entries,
     save_spots,
+    timely,
     with_partitions,
 )
 from common.db.rows import Table, greek_table, last_of_each, level_row, quote_table
@@ -291,9 +292,11 @@ class Store:
             groups = np.array([names.index(name) for name in names])
             marks = np.column_stack([contracts, groups[table.entries]])
             table = last_of_each(table, marks, self._period_us)
+        conflated = came - len(table)
+        keys = [item.header.session for item in items]
+        table, untimely = timely(table, keys)
         if not len(table):
-            return Saved(came, conflated=came)
-        keys = {item.header.session for item in items}
-        new, refused = self._loader.load(connection, table, days_of(table.times, keys))
+            return Saved(came, 0, conflated, tuple(untimely))
+        new, refused = self._loader.load(connection, table, days_of(table.times, set(keys)))
         known = len(table) - new - len(refused)
-        return Saved(came, known, came - len(table), tuple(refused))
+        return Saved(came, known, conflated, (*untimely, *refused))

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -42,16 +43,30 @@ def own_servers() -> Iterator[Servers]:
         yield running
 
 
-@pytest.fixture
-def database_url(own_servers: Servers, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of its own."""
-    name = "t_" + "".join(c if c.isalnum() else "_" for c in request.node.name.lower())[:40]
-    server = os.environ.get("GEX_TEST_DATABASE_URL") or own_servers.database_url
+@contextmanager
+def fresh_database(server: str, test: str) -> Iterator[str]:
+    """An empty database on a server, gone afterwards."""
+    name = "t_" + "".join(c if c.isalnum() else "_" for c in test.lower())[:40]
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
         admin.execute(f'CREATE DATABASE "{name}"'.encode())
         yield make_conninfo(server, dbname=name)
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def database_url(own_servers: Servers, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of its own."""
+    server = os.environ.get("GEX_TEST_DATABASE_URL") or own_servers.database_url
+    with fresh_database(server, request.node.name) as url:
+        yield url
+
+
+@pytest.fixture
+def embedded_url(own_servers: Servers, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of its own where no TimescaleDB is."""
+    with fresh_database(own_servers.database_url, request.node.name) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +78,31 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def timescale() -> Iterator[Connection]:
-    """A migrated TimescaleDB in WebAssembly: one connection, small statements, no COPY."""
+    """A migrated TimescaleDB: that of your server where it has one, else in WebAssembly, which
+    takes one connection, small statements and no COPY."""
+    with ExitStack() as stack:
+        server = os.environ.get("GEX_TEST_DATABASE_URL")
+        if server and has_timescale(server):
+            url = stack.enter_context(fresh_database(server, "timescale"))
+        else:
+            url = stack.enter_context(web_assembly())
+        with connect(url, name="test") as connection:
+            migrate.migrate(connection)
+            yield connection
+
+
+def has_timescale(server: str) -> bool:
+    """Whether databases of a server can be given TimescaleDB."""
+    with psycopg.connect(server) as admin:
+        found = admin.execute(
+            "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
+        ).fetchone()
+    return found is not None
+
+
+@contextmanager
+def web_assembly() -> Iterator[str]:
+    """The URL of an engine in a process of its own."""
     engine = BIN.parent / "timescale"
     assert (engine / ".ready").exists(), "run tools/prepare-tests"
     script = Path(__file__).with_name("timescale.mjs")
@@ -71,10 +110,7 @@ def timescale() -> Iterator[Connection]:
         assert server.stdout is not None
         try:
             port = int(server.stdout.readline())
-            url = f"postgresql://postgres:postgres@127.0.0.1:{port}/postgres?sslmode=disable"
-            with connect(url, name="test") as connection:
-                migrate.migrate(connection)
-                yield connection
+            yield f"postgresql://postgres:postgres@127.0.0.1:{port}/postgres?sslmode=disable"
         finally:
             server.kill()
 
@@ -87,7 +123,15 @@ def plain(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
-@pytest.fixture(params=["plain", "timescale"])
+@pytest.fixture
+def partitioned(embedded_url: str) -> Iterator[Connection]:
+    """A migrated database of its own where no TimescaleDB is."""
+    with connect(embedded_url, name="test") as connection:
+        migrate.migrate(connection)
+        yield connection
+
+
+@pytest.fixture(params=["partitioned", "timescale"])
 def history(request: pytest.FixtureRequest) -> Connection:
     """A migrated and empty history, on either engine."""
     connection: Connection = request.getfixturevalue(request.param)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import pytest
 from history import KEY, NOON, SERIES, SHARD, empty, latest, levels
 from psycopg.types.json import Jsonb
 
-from common.batcher import Batcher
-from common.bus.codec import Batch
-from common.clock import wall_us
 from common.db import migrate, queries
 from common.db.connection import Connection, connect
 from common.db.policies import Policies, apply_policies
 from common.db.store import Saved, Store
-from common.feeds.playback import RecordingFeed
+from workers.benches.sample import recorded
 
 FOREVER = Policies(dict.fromkeys(SERIES, 0.0), 0.0)
 
@@ -65,7 +61,7 @@ def test_migrating_again_changes_nothing(history: Connection) -> None:
     assert migrate.is_current(migrate.status(history))
 
 
-def test_both_engines_have_the_same_columns(plain: Connection, timescale: Connection) -> None:
+def test_both_engines_have_the_same_columns(partitioned: Connection, timescale: Connection) -> None:
     def columns(connection: Connection) -> list[tuple[Any, ...]]:
         rows = connection.execute(
             "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)"
@@ -76,7 +72,7 @@ def test_both_engines_have_the_same_columns(plain: Connection, timescale: Connec
         connection.commit()
         return rows
 
-    found = columns(plain)
+    found = columns(partitioned)
     assert {"levels_1m", "levels_5m", "strike_exposures_1m", "strike_exposures_5m", *SERIES} < {
         row[0] for row in found
     }
@@ -131,28 +127,13 @@ def test_what_is_materialised_and_what_is_not_yet_make_one_aggregate(
 # --- size ------------------------------------------------------------------------------------
 
 
-def recorded_batches(path: Path) -> list[Batch]:
-    """A recorded day as its ingestor would append it."""
-
-    async def read() -> list[Batch]:
-        found: list[Batch] = []
-        async for session in RecordingFeed([path], symbol="SPY").sessions():
-            batcher = Batcher(session.session, 500, clock=wall_us)
-            async for frame in session.frames():
-                batcher.add(frame)
-                found += [batch for _, batch in batcher.flush()]
-        return found
-
-    return asyncio.run(read())
-
-
 @pytest.mark.data
 def test_a_recorded_quote_takes_few_bytes_once_compressed(
     recording: Path, plain: Connection, timescale: Connection, database_url: str
 ) -> None:
     """Stored by the store on one engine, carried over to the other as it takes no COPY."""
     empty(timescale)
-    day = recorded_batches(recording)
+    day = [batch for _, batch in recorded(recording)]
     store = Store(lambda: connect(database_url, name="store"), software="test")
     saved = store.save_quotes("SPY", SHARD, [(f"{n}-0", b) for n, b in enumerate(day, 1)])
     store.close()
@@ -174,7 +155,7 @@ def test_a_recorded_quote_takes_few_bytes_once_compressed(
     small = report["bytes_after_compression"] / saved.rows
     print(f"bytes per quote: {raw:.1f} before compression, {small:.1f} after")  # noqa: T201
     assert raw > 5 * small
-    assert small <= 38.0  # of them a quarter are the pages of a day this small
+    assert small <= 25.0
 
 
 # --- policies --------------------------------------------------------------------------------
@@ -191,23 +172,23 @@ def weeks(connection: Connection, series: str) -> list[str]:
     return [row[0].removeprefix(f"{series}_") for row in rows]
 
 
-def test_old_partitions_go_and_new_ones_come(plain: Connection) -> None:
+def test_old_partitions_go_and_new_ones_come(partitioned: Connection) -> None:
     now = datetime.now(UTC)
     old, recent = now - timedelta(days=60), now - timedelta(days=10)
-    put_levels(plain, 3, start=old)
-    put_levels(plain, 3, start=recent)
-    assert len(weeks(plain, "levels")) == 2
-    apply_policies(plain, FOREVER)
-    kept = weeks(plain, "levels")
+    put_levels(partitioned, 3, start=old)
+    put_levels(partitioned, 3, start=recent)
+    assert len(weeks(partitioned, "levels")) == 2
+    apply_policies(partitioned, FOREVER)
+    kept = weeks(partitioned, "levels")
     assert len(kept) == 4, "this week and the next are there before anyone writes"
     days = {**FOREVER.keep_days, "levels": 30.0}
-    report = apply_policies(plain, Policies(days, 0.0))
+    report = apply_policies(partitioned, Policies(days, 0.0))
     assert report["levels"] == {"made": 0, "dropped": [f"levels_{kept[0]}"]}
-    assert weeks(plain, "levels") == kept[1:]
-    row = plain.execute("SELECT min(time) FROM gex.levels").fetchone()
+    assert weeks(partitioned, "levels") == kept[1:]
+    row = partitioned.execute("SELECT min(time) FROM gex.levels").fetchone()
     assert row is not None
     assert row[0].date() == recent.date()
-    assert apply_policies(plain, Policies(days, 0.0))["levels"] == {"made": 0, "dropped": []}
+    assert apply_policies(partitioned, Policies(days, 0.0))["levels"] == {"made": 0, "dropped": []}
 
 
 def test_policies_follow_the_settings(timescale: Connection) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from harness import ROOT, gex, state_folder, wait_until
 
-from common.db import migrate
+from common.db import migrate, queries
 from common.db.connection import Connection, connect
 from common.db.sql import migrations
 from common.errors import StorageError
@@ -49,22 +49,22 @@ def open_database(url: str) -> Connection:
     return connect(url, name="test")
 
 
-def test_the_schema_file_is_all_migrations(database_url: str) -> None:
-    with open_database(database_url) as connection:
+def test_the_schema_file_is_all_migrations(embedded_url: str) -> None:
+    with open_database(embedded_url) as connection:
         assert migrate.migrate(connection) == len(migrations())
     header = "-- The whole schema: what all migrations make (checked by a test; do not edit).\n"
-    found = header + dump(database_url)
+    found = header + dump(embedded_url)
     path = ROOT / "sql/schema.sql"
     if os.environ.get("GEX_WRITE_SCHEMA"):
         path.write_text(found)
     assert path.read_text() == found
 
 
-def test_the_schema_file_makes_the_same_database(database_url: str) -> None:
-    with psycopg.connect(database_url) as connection:
+def test_the_schema_file_makes_the_same_database(embedded_url: str) -> None:
+    with psycopg.connect(embedded_url) as connection:
         connection.execute((ROOT / "sql/schema.sql").read_bytes())
     body = (ROOT / "sql/schema.sql").read_text().split("\n", 1)[1]
-    assert dump(database_url) == body
+    assert dump(embedded_url) == body
 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:
@@ -128,32 +128,49 @@ def test_a_failed_migration_leaves_the_one_before(
         assert migrate.migrate(connection) == 0
 
 
+@pytest.mark.parametrize("version", [2, 7])
 def test_rows_of_an_earlier_schema_are_taken_along(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    version: int, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "migrations", lambda: migrations()[:2])
+    """Compressed ones too, where the server compresses."""
+    monkeypatch.setattr(migrate, "migrations", lambda: migrations()[:version])
+    read = (
+        'SELECT time, session_id, seq, symbol, expiration, settlement, strike, "right",'
+        " bid::float8, ask::float8, last::float8, bid_size, ask_size, volume, open_interest,"
+        " spot::float8, withdrawn FROM gex.quotes ORDER BY seq"
+    )
     with open_database(database_url) as connection:
-        assert migrate.migrate(connection) == 2
+        assert migrate.migrate(connection) == version
         connection.execute(
             "INSERT INTO gex.sessions (key, symbol, trading_date, feed)"
             " VALUES ('SPY:2026-08-19:test', 'SPY', '2026-08-19', 'test')"
         )
+        if version > 2:
+            connection.execute(
+                "SELECT gex.make_partitions('quotes', array_agg(timestamptz '2026-08-19 14:00Z'"
+                " + n * interval '1 day')), gex.make_partitions('spots', array_agg("
+                "timestamptz '2026-08-19 14:00Z' + n * interval '1 day'))"
+                " FROM generate_series(0, 29) n"
+            )
         connection.execute(
             "INSERT INTO gex.quotes SELECT timestamptz '2026-08-19 14:00Z' + n * interval '1 day',"
-            " 1, n, 'SPY', '2026-08-19', 'PM', 640, 'C', n, n, n, n, n, n, n, n, false, now()"
-            " FROM generate_series(0, 29) n"
+            " 1, n, 'SPY', '2026-08-19', 'PM', 640, 'C', n / 100.0, nullif(n, 3), n / 3::float8,"
+            " n, n, n, n, 640.1 + n, false, now() FROM generate_series(0, 29) n"
         )
         connection.execute(
             "INSERT INTO gex.spots SELECT time, session_id, seq, symbol, 1 FROM gex.quotes"
         )
-        before = connection.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall()
+        if version > 2 and queries.server_facts(connection)["timescaledb"]:
+            connection.execute("SELECT compress_chunk(c) FROM show_chunks('gex.quotes') c")
+        before = connection.execute(read).fetchall()
         connection.commit()
         monkeypatch.undo()
-        assert migrate.migrate(connection) == len(migrations()) - 2
-        after = connection.execute("SELECT * FROM gex.quotes ORDER BY seq").fetchall()
-        assert [row[: len(before[0])] for row in after] == before
-        row = connection.execute("SELECT count(*) FROM gex.spots").fetchone()
-        assert row == (30,)
+        assert migrate.migrate(connection) == len(migrations()) - version
+        assert connection.execute(read).fetchall() == before
+        row = connection.execute(
+            "SELECT count(*), to_regnamespace('gex_before') FROM gex.spots"
+        ).fetchone()
+        assert row == (30, None)
     assert "quotes_before" not in dump(database_url)
 
 

@@ -81,8 +81,9 @@ def test_every_column_comes_back_as_it_was(store: Store, plain: Connection) -> N
     rows = quotes(5000)
     assert store.save_quotes("SPY", "2026-08-19-AM", [("7-1", batch(rows))]) == Saved(5000)
     found = plain.execute(
-        'SELECT time, seq, symbol, expiration, settlement, strike, "right", bid, ask, last,'
-        " bid_size, ask_size, volume, open_interest, bought, sold, spot, withdrawn, received_at"
+        'SELECT time, seq, symbol, expiration, settlement, strike, "right", bid::float8,'
+        " ask::float8, last::float8, bid_size, ask_size, volume, open_interest, bought, sold,"
+        " spot::float8, withdrawn"
         " FROM gex.quotes ORDER BY seq"
     ).fetchall()
 
@@ -95,15 +96,19 @@ def test_every_column_comes_back_as_it_was(store: Store, plain: Connection) -> N
         assert got == (
             datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time), seq, "SPY", DAY, "AM",
             (key >> 1) / 1000, "CP"[key & 1], *map(present, numbers), spot, bool(flags),
-            NOON + timedelta(microseconds=5),
         )  # fmt: skip
 
 
 def test_odd_numbers_are_stored_as_they_are(store: Store, plain: Connection) -> None:
-    rows = quotes(2, bid=-np.inf, ask=np.inf, spot=np.nan)
-    store.save_quotes("SPY", SHARD, [("7-1", batch(rows))])
-    found = plain.execute("SELECT bid, ask, spot FROM gex.quotes").fetchall()
-    assert found == [(-np.inf, np.inf, None)] * 2
+    prices = [0.1 + 0.2, 1 / 3, 12.345678901234567, 1e-9, 1e300]
+    for number, price in enumerate([np.nan, *prices]):
+        rows = quotes(2, seq=2 * number, bid=-np.inf, ask=np.inf, spot=price)
+        store.save_quotes("SPY", SHARD, [(f"{7 + number}-1", batch(rows, number=number))])
+    found = plain.execute(
+        "SELECT bid::float8, ask::float8, spot::float8 FROM gex.quotes WHERE seq % 2 = 0"
+        " ORDER BY seq"
+    ).fetchall()
+    assert found == [(-np.inf, np.inf, price) for price in (None, *prices)]
 
 
 def test_greeks_come_back_as_they_were(store: Store, plain: Connection) -> None:
@@ -126,6 +131,8 @@ def test_entries_say_what_each_brought(store: Store, plain: Connection) -> None:
         "SELECT entry_ms, entry_n, epoch, batch, resets, quotes, first_seq, last_seq, spot_seq"
         " FROM gex.entries ORDER BY entry_ms"
     ).fetchall()
+    received = plain.execute("SELECT DISTINCT received_at FROM gex.entries").fetchall()
+    assert received == [(NOON + timedelta(microseconds=5),)]
     assert found == [
         (1000, 0, 1, 1, False, 10, 0, 9, 1_000_001),
         (1001, 0, 1, 2, False, 10, 10, 19, 1_000_002),

@@ -26,7 +26,7 @@ from fakes import (
 from common.bus import keys
 from common.bus.cache import Cache, Tick
 from common.bus.codec import StateBlob
-from common.clock import SECOND, iso_ms
+from common.clock import SECOND, iso_ms, parse_instant
 from common.models import MarketClock
 from common.state import advance
 from common.tick import TickPolicy, flat_levels, publish_tick
@@ -147,6 +147,18 @@ def test_a_faster_market_moves_on_by_more_than_a_period(house: House) -> None:
         assert house.levels["as_of"] == iso_ms(NOON + 60 * seconds * SECOND)
     house.tick(CLOSE)
     assert house.levels["as_of"] == iso_ms(CLOSE - 60 * SECOND)
+
+
+@pytest.mark.parametrize("rate", [1.0, 3.7])
+def test_the_instant_of_a_level_is_the_one_that_is_shown(house: House, rate: float) -> None:
+    """A simulator's market begins at any microsecond; who types as_of must get that level."""
+    house.session(clock=MarketClock(NOON - 123_457, NOON, rate))
+    for seconds in (1, 2, 3):
+        assert house.tick(NOON + seconds * SECOND) == "published"
+        tick = house.cache.tick("SPY")
+        assert tick is not None
+        assert parse_instant(house.levels["as_of"]) == tick.at
+        assert tick.at >= NOON + rate * seconds * SECOND - 1000 * rate
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1, 3600])

@@ -1,8 +1,7 @@
 """Figures of the history: what is read back out of thirty stored days.
 
 Owns measuring them. One day is stored through the store and repeated by the database for the
-trading days before it; days and moments are asked for at random. ``bytes_per_quote`` needs
-TimescaleDB.
+trading days before it; days and moments are asked for at random.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def run(context: Context) -> list[Figure]:
     """The figures of reading."""
     url = context.instance.database_url()
     with connect(url, name="bench", timeout_seconds=_PATIENCE) as connection:
-        quotes = _store_days(context, connection)
+        _store_days(context, connection)
         choose = random.Random(7)  # noqa: S311  the same questions in every run
         days = [choose.choice(_days()) for _ in range(_ASKED)]
         moments = [(day, choose.randrange(60, 23_400)) for day in days]
@@ -61,15 +60,6 @@ def run(context: Context) -> list[Figure]:
     return [
         _figure("history_p95_ms", buckets, "the same day, each of its levels", whole, 20.0),
         _figure("as_of_p95_ms", chains, "solving and summing the chain in memory", memory, 100.0),
-        Figure(
-            "bytes_per_quote",
-            None,
-            "bytes",
-            None,
-            25.0,
-            "<=",
-            reason=f"no TimescaleDB: plain PostgreSQL does not compress; {quotes:.0f} bytes here",
-        ),
     ]
 
 
@@ -116,8 +106,8 @@ def _days() -> list[int]:
     return found
 
 
-def _store_days(context: Context, connection: Connection) -> float:
-    """Thirty days; bytes that a quote takes, its index included."""
+def _store_days(context: Context, connection: Connection) -> None:
+    """Thirty days."""
     connection.execute(query("empty_history"))
     connection.commit()
     store = Store(lambda: context.database("bench"), software="bench")
@@ -134,10 +124,6 @@ def _store_days(context: Context, connection: Connection) -> float:
         connection.commit()
     connection.execute(query("analyze_history"))
     connection.commit()
-    report = {row["series"]: row for row in queries.storage_report(connection)}
-    row = connection.execute(query("count_quotes")).fetchone()
-    connection.commit()
-    return float(report["quotes"]["bytes"]) / int(row[0] if row else 1)
 
 
 def _store_day(store: Store) -> None:

@@ -1,17 +1,21 @@
-"""Sample data of the benches: quotes and chains of the market model.
+"""Sample data of the benches: quotes and chains of the market model, or of a recorded day.
 
 Owns making it; must not measure anything.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 
+from common.batcher import Batcher
 from common.bus.codec import Batch, BatchHeader
 from common.chain import years_left
 from common.clock import session_hours, wall_us
+from common.feeds.playback import RecordingFeed
 from common.market_model import MarketModel
 from common.models import (
     QUOTE,
@@ -98,3 +102,18 @@ def batches(quotes: int, size: int) -> list[Batch]:
         )
         made.append(Batch(header, part, price))
     return made
+
+
+def recorded(path: Path, symbol: str = "SPY") -> list[tuple[str, Batch]]:
+    """A recorded day as its ingestor would append it: (shard, batch), in order of events."""
+
+    async def read() -> list[tuple[str, Batch]]:
+        found: list[tuple[str, Batch]] = []
+        async for session in RecordingFeed([path], symbol=symbol).sessions():
+            batcher = Batcher(session.session, 500, clock=wall_us)
+            async for frame in session.frames():
+                batcher.add(frame)
+                found += batcher.flush()
+        return found
+
+    return asyncio.run(read())

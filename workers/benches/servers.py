@@ -1,6 +1,6 @@
 """Servers of a bench's own: started for it, in a folder of its own, gone afterwards.
 
-Owns that; must not measure anything.
+Owns that; must not measure anything, nor touch what a server of the user's holds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
 from common.bus.client import bus_errors
 from common.db import migrate
+from common.db.connection import connect, in_database, query, storage_errors
 from common.errors import ServiceError
-from common.settings import load_settings
+from common.settings import Settings, load_settings
 from workers.context import Context, wait_for
 
 _COMMAND = str(Path(sys.executable).with_name("gex"))
@@ -68,16 +70,48 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def own_servers(*names: str) -> Iterator[Context]:
-    """The named embedded servers (``redis``, ``postgres``), empty, the schema migrated."""
+    """The named servers (``redis``, ``postgres``), empty, the schema migrated: embedded ones,
+    but for a PostgreSQL that GEX_DATABASE_URL names, which gets a database ``gex_bench``."""
+    settings = load_settings(redis_port=27379)
+    if "postgres" in names and settings.database_url is not None:
+        with _own_database(settings.database_url.get_secret_value()) as url:
+            update = {"redis_url": None, "database_url": SecretStr(url)}
+            yield from _started(settings.model_copy(update=update), names)
+    else:
+        update = {"redis_url": None, "database_url": None}
+        yield from _started(settings.model_copy(update=update), names)
+
+
+@contextlib.contextmanager
+def _own_database(server: str) -> Iterator[str]:
+    """A database on a server, gone afterwards: its connection string."""
+
+    def run(*names: str) -> None:
+        with connect(server, name="bench") as admin, storage_errors():
+            admin.autocommit = True  # databases come and go outside transactions
+            for name in names:
+                admin.execute(query(name))
+
+    run("drop_bench_database", "create_bench_database")
+    try:
+        yield in_database(server, "gex_bench")
+    finally:
+        run("drop_bench_database")
+
+
+def _started(settings: Settings, names: tuple[str, ...]) -> Iterator[Context]:
+    """The context of servers that run until the next step."""
     folder = Path(tempfile.mkdtemp(prefix="gexb-"))
     folder.chmod(0o711)
-    context = Context(load_settings(state_dir=folder, redis_port=27379))
+    context = Context(settings.model_copy(update={"state_dir": folder}))
     context.instance.make_folders()
     context.instance.decide()
     environment = {**_environment(folder), "GEX_REDIS_PORT": "27379"}
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for name in names:
+            if name == "postgres" and settings.database_url is not None:
+                continue
             with (folder / f"{name}.log").open("wb") as log:
                 processes.append(
                     subprocess.Popen(

@@ -3,7 +3,7 @@
 Owns measuring them; the references are a bare psycopg COPY binary loop and executemany of the
 same rows into the same table, on the same server in the same run, fsync and synchronous_commit
 on; executemany skips what is there, as the worker does.
-What is read back is measured in workers.benches.history.
+What is read back is measured in workers.benches.history, the room it takes in .space.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from common.bus.streams import Streams
 from common.db.connection import Connection, query
 from common.db.store import Store
 from workers.actor import Actor, Policy
-from workers.benches import history
+from workers.benches import history, space
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import DAY, batches
 from workers.benches.servers import own_servers
@@ -28,8 +28,8 @@ _QUOTES, _SIZE, _ROUNDS = 100_000, 500, 5
 _EXECUTEMANY = 10_000
 """Quotes of a round of executemany, which is slow."""
 _TYPES = (
-    "timestamptz int4 int8 text date text float8 text float8 float8 float8 int4 int4 int4 int4 "
-    "float8 bool timestamptz int4 int4"
+    "timestamptz int4 int8 text date text float8 text numeric numeric numeric int4 int4 int4 int4 "
+    "numeric bool int4 int4"
 ).split()
 _Row = tuple[Any, ...]
 
@@ -37,7 +37,7 @@ _Row = tuple[Any, ...]
 def run() -> list[Figure]:
     """The figures of `gex bench store`."""
     with own_servers("redis", "postgres") as context:
-        return [*_write(context), *history.run(context)]
+        return [*_write(context), *history.run(context), *space.run(context)]
 
 
 def _write(context: Context) -> list[Figure]:
@@ -114,7 +114,7 @@ def _copy(connection: Connection, groups: list[list[_Row]]) -> None:
 def _executemany(connection: Connection, groups: list[list[_Row]]) -> None:
     names = (
         "time session_id seq symbol expiration settlement strike right bid ask last bid_size "
-        "ask_size volume open_interest spot withdrawn received_at bought sold"
+        "ask_size volume open_interest spot withdrawn bought sold"
     ).split()
     for rows in groups:
         values = [dict(zip(names, row, strict=True)) for row in rows]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from common.db.binary import (
     floats,
     instants,
     pack,
+    prices,
 )
 
 
@@ -73,6 +76,56 @@ def test_what_is_packed_is_what_is_read(rows: list[tuple[float, int, int, float]
         n: [value(price, ">d"), value(size, ">i"), texts[code], value(last, ">d")]
         for n, (price, size, code, last) in enumerate(rows)
     }
+
+
+def decimal(field: bytes | None) -> str | None:
+    """A ``numeric`` as the server prints it."""
+    if field is None:
+        return None
+    count, weight, sign, scale = struct.unpack_from(">HhHH", field)
+    if sign in (0xD000, 0xF000):
+        return "inf" if sign == 0xD000 else "-inf"
+    digits = struct.unpack_from(f">{count}H", field, 8)
+    assert len(field) == 8 + 2 * count
+    assert all(digit < 10_000 for digit in digits)
+    powers = [weight - n for n in range(count)]
+    total = sum((Decimal(d).scaleb(4 * p) for d, p in zip(digits, powers, strict=True)), Decimal(0))
+    text = f"{total:.{scale}f}"
+    assert Decimal(text) == total, "no digit is cut off"
+    return f"-{text}" if sign == 0x4000 else text
+
+
+quoted = st.one_of(
+    st.just(float("nan")),
+    st.integers(-(10**6), 10**13).map(lambda ticks: ticks / 10_000),
+    st.floats(-1e9, 1e9),
+)
+
+
+@given(st.lists(quoted, max_size=20))
+def test_a_price_is_stored_by_its_shortest_digits(values: list[float]) -> None:
+    data = np.array(values, dtype=np.float64)
+    rows = packed([Fixed(np.arange(len(data)), ">i8"), prices(data)], len(data))
+    found = {struct.unpack(">q", number or b"")[0]: decimal(field) for number, field in rows}
+    for number, value in enumerate(data.tolist()):
+        text = found[number]
+        assert (text is None) == np.isnan(value)
+        if text is not None:
+            assert float(text) == value
+            assert text.lstrip("-") == f"{Decimal(repr(abs(value))):f}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0.0, 0.01, 12.5, 640.0, 9999.9999, 10_000.0, 99_999_999.99, 1e8, 1e8 + 0.01, 1e22, 1e300,
+     1 / 3, 0.1 + 0.2, 1e-5, 5e-324, -0.05, -1e-7, float("inf"), float("-inf")],
+)  # fmt: skip
+def test_a_price_of_any_size_is_stored(value: float) -> None:
+    pairs = packed([prices(np.array([value, 0.25, np.nan]))], 3)
+    fields = sorted(text for (field,) in pairs if (text := decimal(field)) is not None)
+    assert "0.25" in fields
+    assert value in [float(text) for text in fields]
+    assert len(fields) == 2
 
 
 def test_more_rows_than_a_piece_holds_are_one_copy() -> None:

@@ -548,6 +548,12 @@ def test_a_replay_asks_at_every_snapshot_and_every_instant_of_the_grid(stage: St
     assert [at for at, _, _ in stage.asked] == [10, 35, 60, 120, 130, 180]
 
 
+def test_a_level_within_a_millisecond_is_that_of_its_end(stage: Stage) -> None:
+    """What is shown of an instant is all of it, and no quote of the snapshot is ahead of it."""
+    stage.play(recorded(frame(10.0001231, end=True), frame(70.5, end=True)))
+    assert [at for at, _, _ in stage.asked] == [10.001, 60, 70.5]
+
+
 def test_an_instant_of_the_grid_on_a_frame_includes_that_frame(stage: Stage) -> None:
     """Frames that are no snapshots: the level of the instant comes when it has passed."""
     stage.play(recorded(frame(10, end=True), frame(60, 641.0), frame(130)))
