@@ -178,6 +178,7 @@ class SpoolingHandler:
             if str(error) != self._error:
                 log.error("%s", error)
             self._error = str(error)
+            self.rest()  # no round ends before there is room
             raise
         self._error = ""
         return Outcome({"entries_spooled": len(entries)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import fakeredis
@@ -270,6 +271,24 @@ def test_a_full_spool_is_an_alarm_and_the_entries_wait(
     house.memory.filled, house.stored.away = ROOM, False
     house.step()
     assert house.stored_numbers() == [1, 2, 3]
+
+
+def test_a_spool_that_is_full_empties_when_the_database_is_back(house: House) -> None:
+    house.spool.close()
+    house.start(max_bytes=200)
+    house.memory.filled, house.stored.away = FULL, True
+    for _ in range(5):
+        house.put(1)
+        with suppress(SpoolError):
+            house.step()
+    assert 0 < house.spool.entries < 5
+    house.stored.away = False
+    house.clock.at += 60.0
+    for _ in range(3):
+        with suppress(SpoolError):
+            house.step()
+    assert house.stored_numbers() == [1, 2, 3, 4, 5]
+    assert (house.spool.entries, house.counters()["seen"]) == (0, 5)
 
 
 def test_the_last_act_leaves_the_spool_where_it_is(house: House) -> None:
