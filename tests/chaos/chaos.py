@@ -5,10 +5,14 @@ Owns the order of a run; what goes wrong stands in plan and havoc, what must be 
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import redis
 from harness import Platform, platform, wait_until
@@ -136,7 +140,8 @@ def at_rest(seed: int, seconds: float, say: Callable[[str], None]) -> Iterator[R
             havoc = Havoc(running, served, say)
             havoc.follow(plan(seed, seconds, reclaim=RECLAIM), seconds)
             began = time.monotonic()
-            _wait_for_new_levels(running, client)
+            with _logs_kept(running, seed, say):
+                _wait_for_new_levels(running, client)
             waited = time.monotonic() - began
             restarts, woken = havoc.restarts(), Cache(client).counters(SYMBOL)
             _come_to_rest(running, havoc, client)
@@ -151,6 +156,19 @@ def _market(seconds: float) -> tuple[str, ...]:
     """Options of a simulator whose session outlasts the run."""
     speed = min(_SPEED, 3600.0 * _HOURS / (seconds + 300.0))
     return ("--start", "2026-11-23T11:00", "--step", str(_STEP), "--speed", str(speed))
+
+
+@contextmanager
+def _logs_kept(running: Platform, seed: int, say: Callable[[str], None]) -> Iterator[None]:
+    """What is left of a run that does not recover: its folder goes, its logs and status stay."""
+    try:
+        yield
+    except AssertionError:
+        kept = Path(tempfile.mkdtemp(prefix=f"gex-chaos-{seed}-"))
+        shutil.copytree(running.state / "logs", kept / "logs")
+        (kept / "status.json").write_text(json.dumps(running.status(), indent=1))
+        say(f"its logs and its status are in {kept}")
+        raise
 
 
 def _wait_for_new_levels(running: Platform, client: redis.Redis) -> None:
