@@ -1,4 +1,4 @@
-"""Servers of a bench's own: started for it, in a folder of its own, gone afterwards.
+"""Servers and platforms of a bench's own: started for it, in a folder of its own, gone afterwards.
 
 Owns that; must not measure anything.
 """
@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from common.bus.client import bus_errors
 from common.db import migrate
@@ -23,12 +25,29 @@ from common.errors import ServiceError
 from common.settings import load_settings
 from workers.context import Context, wait_for
 
+SYMBOL = "SPY"
+_REDIS_PORT = 27379
+_LOGIN = (
+    "tradestation_client_id",
+    "tradestation_client_secret",
+    "tradestation_refresh_token",
+)
 _COMMAND = str(Path(sys.executable).with_name("gex"))
 
 
+@dataclass(frozen=True, slots=True)
+class OwnSimulator:
+    """A simulator that runs."""
+
+    url: str
+    token: str
+    """An access token."""
+    process: psutil.Process
+
+
 @contextlib.contextmanager
-def own_simulator(*options: str) -> Iterator[tuple[str, str]]:
-    """A simulator on a free port: its address and an access token."""
+def own_simulator(*options: str) -> Iterator[OwnSimulator]:
+    """A simulator on a free port."""
     folder = Path(tempfile.mkdtemp(prefix="gexb-"))
     with (folder / "simulator.log").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
@@ -42,7 +61,8 @@ def own_simulator(*options: str) -> Iterator[tuple[str, str]]:
         names = ("client_id", "client_secret", "refresh_token")
         login = {"grant_type": "refresh_token", **dict.fromkeys(names, "simulator")}
         reply = httpx.post(f"{url}/oauth/token", data=login, trust_env=False)
-        yield url, reply.raise_for_status().json()["access_token"]
+        token = reply.raise_for_status().json()["access_token"]
+        yield OwnSimulator(url, token, psutil.Process(process.pid))
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -67,31 +87,73 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def own_platform(broker: str, **changes: str) -> Iterator[tuple[Context, psutil.Process]]:
+    """The whole platform as `gex up` starts it, fed by the simulator at ``broker``; its process.
+
+    :param changes: settings, by attribute name, as text.
+    """
+    settings = {
+        "symbols": SYMBOL,
+        "feed": "tradestation",
+        "tradestation_api_url": f"{broker}/v3",
+        "tradestation_signin_url": broker,
+        **dict.fromkeys(_LOGIN, "simulator"),
+        **changes,
+    }
+    with _folder() as (folder, environment):
+        environment |= {f"GEX_{name.upper()}": value for name, value in settings.items()}
+        with (folder / "up.log").open("wb") as log:
+            process = subprocess.Popen(
+                [_COMMAND, "up"], env=environment, stdout=log, stderr=log, cwd=folder
+            )
+        try:
+            yield _context(folder), psutil.Process(process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(120)
+
+
+@contextlib.contextmanager
 def own_servers(*names: str) -> Iterator[Context]:
     """The named embedded servers (``redis``, ``postgres``), empty, the schema migrated."""
-    folder = Path(tempfile.mkdtemp(prefix="gexb-"))
-    folder.chmod(0o711)
-    context = Context(load_settings(state_dir=folder, redis_port=27379))
-    context.instance.make_folders()
-    context.instance.decide()
-    environment = {**_environment(folder), "GEX_REDIS_PORT": "27379"}
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for name in names:
-            with (folder / f"{name}.log").open("wb") as log:
-                processes.append(
-                    subprocess.Popen(
-                        [_COMMAND, "serve", name], env=environment, stdout=log, stderr=log
+    with _folder() as (folder, environment):
+        context = _context(folder)
+        context.instance.make_folders()
+        context.instance.decide()
+        processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for name in names:
+                with (folder / f"{name}.log").open("wb") as log:
+                    processes.append(
+                        subprocess.Popen(
+                            [_COMMAND, "serve", name], env=environment, stdout=log, stderr=log
+                        )
                     )
-                )
-        _wait(context, names)
-        yield context
+            _wait(context, names)
+            yield context
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGINT)
+            for process in processes:
+                process.wait(60)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[tuple[Path, dict[str, str]]]:
+    """A state directory for a while, and the environment of processes that use it."""
+    folder = Path(tempfile.mkdtemp(prefix="gexb-"))
+    folder.chmod(0o711)  # as root PostgreSQL is another user
+    try:
+        yield folder, {**_environment(folder), "GEX_REDIS_PORT": str(_REDIS_PORT)}
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        for process in processes:
-            process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _context(folder: Path) -> Context:
+    """Of the bench's own servers, whatever the caller's settings name."""
+    settings = load_settings(state_dir=folder, redis_port=_REDIS_PORT)
+    theirs = dict.fromkeys(("redis_url", "broker_url", "database_url"))
+    return Context(settings.model_copy(update=theirs))
 
 
 def _wait(context: Context, names: tuple[str, ...]) -> None:
