@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(ge=1)
     watchdog_seconds: Positive
     keep_seconds: float = Field(ge=0)
+    gather_milliseconds: float = Field(ge=0, le=10_000)
 
     keep_quotes_days: float = Field(ge=0)
     keep_greeks_days: float = Field(ge=0)

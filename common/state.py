@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -42,14 +43,19 @@ def advance(
     shard: str,
     batches: Sequence[tuple[str, Batch]],
     parameters: QuantParameters,
+    *,
+    solved: bool = False,
 ) -> Advance:
     """The state after ``batches``, a list of (entry id, batch) in stream order.
 
     Entries at or below ``state.last_id`` must have been left out by the caller.
+
+    :param solved: whether the state has been made with these parameters, so that it need not
+        be solved again where no quote has come.
     """
     taken = late = 0
     session, epoch = state.session, state.epoch
-    quotes = state.quote_rows()
+    held = quotes = state.quote_rows()
     spots = [_held_spot(state)]
     incoming: list[Rows] = []
     for _, batch in batches:
@@ -66,11 +72,10 @@ def advance(
     new = join_rows(incoming, QUOTE)
     late += int(_older(new, quotes).sum())
     spot = join_rows(spots, SPOT)
-    quotes = priced(_merged(quotes, new), spot)
+    quotes = priced(_merged(quotes, new) if len(new) else quotes, spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
-    solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
-    greeks = _greeks(quotes, solution)
-    advanced = StateBlob(
+    moved = msgspec.structs.replace(
+        state,
         session=session,
         epoch=epoch,
         last_id=batches[-1][0] if batches else state.last_id,
@@ -78,6 +83,13 @@ def advance(
         spot_seq=int(newest["seq"]),
         spot=float(newest["price"]),
         prior_close=float(newest["prior_close"]),
+    )
+    if solved and quotes is held and len(held):
+        return Advance(moved, np.zeros(0, GREEKS), taken, late)
+    solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
+    greeks = _greeks(quotes, solution)
+    advanced = msgspec.structs.replace(
+        moved,
         basis=solution.basis,
         forward_source=solution.forward_source,
         forward_residual=solution.forward_residual,

@@ -190,7 +190,7 @@ class Run:
                     display.note(str(error))
                 if refused:  # the last levels stay on show, as stale as they are
                     display.warn(refused)
-                time.sleep(0.2)
+                time.sleep(0.5 if display.has_levels and not self.exit_at_end else 0.2)
         return 0
 
     def _watch(self, cache: Cache) -> Watchdog:
