@@ -97,8 +97,8 @@ def advance(
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
     )
-    touched = greeks[np.isin(quotes["key"], new["key"])]
-    return Advance(advanced, touched, taken, late)
+    touched = np.unique(np.searchsorted(quotes["key"], new["key"]))
+    return Advance(advanced, greeks[touched], taken, late)
 
 
 def view(state: StateBlob, shard: str) -> ShardState:
@@ -146,10 +146,25 @@ def _merged(held: Rows, new: Rows) -> Rows:
         if np.any(new["seq"][1:] < new["seq"][:-1]):
             new = new[np.argsort(new["seq"], kind="stable")]
         new = new[_last_of_each(np.ascontiguousarray(new["key"]))]
+    places = _places(held, new)
+    if places is not None:  # nothing but contracts that are known
+        newest: Rows = held.copy()
+        wins = new["seq"] >= held["seq"][places]
+        newest[places[wins]] = new[wins]
+        return newest
     rows = join_rows([held, new], QUOTE)
     rows = rows[np.lexsort((rows["seq"], rows["key"]))]
-    newest: Rows = rows[np.append(rows["key"][1:] != rows["key"][:-1], True)[: len(rows)]]
-    return newest
+    last: Rows = rows[np.append(rows["key"][1:] != rows["key"][:-1], True)[: len(rows)]]
+    return last
+
+
+def _places(held: Rows, new: Rows) -> npt.NDArray[np.intp] | None:
+    """Where the keys of new rows stand among the held ones; None unless all of them do."""
+    if not len(held):
+        return None
+    keys = np.ascontiguousarray(held["key"])
+    places = np.minimum(np.searchsorted(keys, new["key"]), len(held) - 1)
+    return places if np.array_equal(keys[places], new["key"]) else None
 
 
 def _last_of_each(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
