@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from common.bus import keys
-from common.bus.client import Client, text
+from common.bus.cache import Cache
+from common.bus.client import Client, bus_errors, text
 from common.bus.codec import Batch
 from common.bus.streams import id_order
 from common.clock import wall_us
@@ -55,11 +56,14 @@ class Entries:
 
 
 def listen(client: Client, seconds: float) -> dict[str, Heard]:
-    """Hear live levels and those of record for some time."""
+    """Hear live levels and those of record for some time.
+
+    :raises BusError: when Redis is gone.
+    """
     heard = {name: Heard() for name in (LIVE, RECORD)}
     decode = msgspec.json.Decoder(_Level).decode
     pubsub: Any = client.pubsub
-    with pubsub(ignore_subscribe_messages=True) as channel:
+    with bus_errors(), pubsub(ignore_subscribe_messages=True) as channel:
         channel.subscribe(*heard)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -74,11 +78,14 @@ def listen(client: Client, seconds: float) -> dict[str, Heard]:
 
 
 def entries(client: Client, from_us: int) -> dict[str, Entries]:
-    """The quotes that were appended since an instant [us, wall time], by shard."""
+    """The quotes that were appended since an instant [us, wall time], by shard.
+
+    :raises BusError: when Redis is gone.
+    """
     found = {}
-    for name in client.smembers(keys.shards(SYMBOL)):
-        shard = text(name)
-        rows: Any = client.xrange(keys.quotes(SYMBOL, shard), min=str(from_us // 1000))
+    for shard in Cache(client).shards(SYMBOL):
+        with bus_errors():
+            rows: Any = client.xrange(keys.quotes(SYMBOL, shard), min=str(from_us // 1000))
         quotes = [
             (_number(text(entry_id)), Batch.decode(fields).quotes) for entry_id, fields in rows
         ]
