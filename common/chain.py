@@ -8,7 +8,6 @@ function of the rows of the state, so batches of any cut give the same bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +32,10 @@ from common.settings import QuantParameters
 NEAR_SIGMAS = 0.5
 """Within this many standard deviations of the forward both sides of a strike have a say."""
 _LEAST_SPREAD = 1e-9  # [$]: the weight of a quote is one over its square
+# Plain numbers: an enumeration's members take ten times as long to look up and to compare.
+_OK, _NO_BID, _BAD_INPUT, _EXPIRED = map(
+    int, (Status.OK, Status.NO_BID, Status.BAD_INPUT, Status.EXPIRED)
+)
 Sides = npt.NDArray[np.bytes_]
 Index = npt.NDArray[np.intp]
 
@@ -60,6 +63,20 @@ class Solution:
 
 
 @dataclass(frozen=True, slots=True)
+class _Columns:
+    """The quotes as columns, (n,): fields of rows that stand apart are slow to compute with."""
+
+    bids: FloatArray
+    asks: FloatArray
+    spots: FloatArray
+    strikes: FloatArray
+    puts: BoolArray
+    years: FloatArray
+    board: BoolArray
+    """Still listed."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Strikes:
     """Row of the call and of the put of each strike, -1 where there is none; (k,)."""
 
@@ -67,6 +84,8 @@ class _Strikes:
     puts: Index
     of_row: Index
     """Row → strike; (n,)."""
+    levels: FloatArray
+    """[$]"""
 
 
 def solve(*, quotes: Rows, expiry: Expiry, parameters: QuantParameters) -> Solution:
@@ -77,27 +96,29 @@ def solve(*, quotes: Rows, expiry: Expiry, parameters: QuantParameters) -> Solut
     :returns: arrays parallel to ``quotes``. A contract is OK when its strike has an IV, else
         it carries the reason of the out-of-the-money side; its own BAD_INPUT or EXPIRED wins.
     """
-    years = years_left(times=quotes["time"], expiry=expiry)
-    own = screen_quotes(quotes=quotes, years=years, parameters=parameters)
-    table = _strike_table(quotes)
-    forward = _forward(quotes, years, own, table, parameters)
-    forwards = forward.basis * quotes["spot"]
-    iv, status, side = _strike_vols(
-        quotes=quotes,
-        years=years,
-        forwards=forwards,
-        own=own,
-        table=table,
-        parameters=parameters,
+    keys = np.ascontiguousarray(quotes["key"])
+    columns = _Columns(
+        bids=np.ascontiguousarray(quotes["bid"]),
+        asks=np.ascontiguousarray(quotes["ask"]),
+        spots=np.ascontiguousarray(quotes["spot"]),
+        strikes=key_strikes(keys),
+        puts=key_puts(keys),
+        years=years_left(times=quotes["time"], expiry=expiry),
+        board=on_board(quotes),
     )
+    own = screen_quotes(quotes=quotes, years=columns.years, parameters=parameters)
+    table = _strike_table(keys, columns)
+    forward = _forward(columns, own, table, parameters)
+    forwards = forward.basis * columns.spots
+    iv, status, side = _strike_vols(columns, forwards, own, table, parameters)
     found = greeks(
-        spots=quotes["spot"],
+        spots=columns.spots,
         forwards=forwards,
-        strikes=key_strikes(quotes["key"]),
-        years=years,
+        strikes=columns.strikes,
+        years=columns.years,
         sigmas=iv,
         rates=parameters.rate,
-        puts=key_puts(quotes["key"]),
+        puts=columns.puts,
     )
     return Solution(
         iv=iv,
@@ -134,10 +155,10 @@ def screen_quotes(*, quotes: Rows, years: FloatArray, parameters: QuantParameter
 
     :param quotes: layout QUOTE, (n,). :param years: T of each [years].
     """
-    bid, ask, spot = quotes["bid"], quotes["ask"], quotes["spot"]
-    board = on_board(quotes)
-    newest = int(quotes["time"][board].max()) if board.any() else 0
-    age = newest - quotes["time"]
+    bid, ask, spot = (np.ascontiguousarray(quotes[name]) for name in ("bid", "ask", "spot"))
+    board, times = on_board(quotes), np.ascontiguousarray(quotes["time"])
+    newest = int(times[board].max()) if board.any() else 0
+    age = newest - times
     with np.errstate(invalid="ignore"):
         spread, mid = ask - bid, 0.5 * (bid + ask)
         bad = (bid < 0.0) | (ask < 0.0) | np.isinf(bid) | np.isinf(ask) | (quotes["key"] < 2)
@@ -145,41 +166,43 @@ def screen_quotes(*, quotes: Rows, years: FloatArray, parameters: QuantParameter
         wide = (spread > parameters.max_spread_share * mid) & (
             spread > parameters.wing_spread * (1.0 + 1e-6)
         )
-        reasons = [
-            (~board, Status.STALE),
-            (bad, Status.BAD_INPUT),
-            (years <= 0.0, Status.EXPIRED),
-            (~(bid > 0.0), Status.NO_BID),
-            (~(ask > 0.0), Status.NO_ASK),
-            (ask <= bid, Status.CROSSED),
-            (wide, Status.WIDE),
+        last_to_first = (
             (age > parameters.max_quote_age_seconds * SECOND, Status.STALE),
-        ]
-    return np.select(
-        [mask for mask, _ in reasons], [reason for _, reason in reasons], Status.OK
-    ).astype(np.uint8)
+            (wide, Status.WIDE),
+            (ask <= bid, Status.CROSSED),
+            (~(ask > 0.0), Status.NO_ASK),
+            (~(bid > 0.0), Status.NO_BID),
+            (years <= 0.0, Status.EXPIRED),
+            (bad, Status.BAD_INPUT),
+            (~board, Status.STALE),
+        )
+    found = np.full(quotes.shape, _OK, np.uint8)
+    for mask, reason in last_to_first:  # the first one stays
+        found[mask] = reason
+    return found
 
 
-def _strike_table(quotes: Rows) -> _Strikes:
-    """Call and put rows of each strike on the board."""
-    strikes, of_row = np.unique(quotes["key"] >> np.uint32(1), return_inverse=True)
-    rows = np.arange(quotes.size)
-    board, puts = on_board(quotes), key_puts(quotes["key"])
-    table = _Strikes(np.full(strikes.size, -1), np.full(strikes.size, -1), of_row)
-    table.calls[of_row[board & ~puts]] = rows[board & ~puts]
-    table.puts[of_row[board & puts]] = rows[board & puts]
+def _strike_table(keys: npt.NDArray[np.uint32], columns: _Columns) -> _Strikes:
+    """Call and put rows of each strike on the board; keys are sorted, so strikes are."""
+    begins = np.ones(keys.shape, np.bool_)
+    np.not_equal(keys[1:] >> np.uint32(1), keys[:-1] >> np.uint32(1), out=begins[1:])
+    of_row = np.cumsum(begins) - 1
+    levels = columns.strikes[begins]
+    table = _Strikes(np.full(levels.shape, -1), np.full(levels.shape, -1), of_row, levels)
+    for rows, places in (
+        (np.flatnonzero(columns.board & ~columns.puts), table.calls),
+        (np.flatnonzero(columns.board & columns.puts), table.puts),
+    ):
+        places[of_row[rows]] = rows
     return table
 
 
 def _forward(
-    quotes: Rows,
-    years: FloatArray,
-    own: StatusArray,
-    table: _Strikes,
-    parameters: QuantParameters,
+    columns: _Columns, own: StatusArray, table: _Strikes, parameters: QuantParameters
 ) -> Forward:
     """The expiration's F/S from the pairs of which both quotes passed the screen."""
-    listed = (own != Status.BAD_INPUT) & (years > 0.0) & on_board(quotes)
+    years, spots = columns.years, columns.spots
+    listed = (own != _BAD_INPUT) & (years > 0.0) & columns.board
     if not listed.any():
         return Forward(float("nan"), "none", float("nan"), 0)
     carry = carry_basis(
@@ -187,16 +210,16 @@ def _forward(
     )
     paired = (table.calls >= 0) & (table.puts >= 0)
     calls, puts = table.calls[paired], table.puts[paired]
-    mids = np.where(own == Status.OK, 0.5 * (quotes["bid"] + quotes["ask"]), np.nan)
-    spreads = quotes["ask"] - quotes["bid"]
+    mids = np.where(own == _OK, 0.5 * (columns.bids + columns.asks), np.nan)
+    spreads = columns.asks - columns.bids
     return imply_forward(
-        strikes=key_strikes(quotes["key"][calls]),
+        strikes=table.levels[paired],
         call_mids=mids[calls],
         put_mids=mids[puts],
         call_spreads=spreads[calls],
         put_spreads=spreads[puts],
-        call_spots=quotes["spot"][calls],
-        put_spots=quotes["spot"][puts],
+        call_spots=spots[calls],
+        put_spots=spots[puts],
         discounts=np.exp(-parameters.rate * 0.5 * (years[calls] + years[puts])),
         carry_basis=float(carry),
         nearest=parameters.parity_pairs,
@@ -205,89 +228,74 @@ def _forward(
 
 
 def _strike_vols(
-    *,
-    quotes: Rows,
-    years: FloatArray,
+    columns: _Columns,
     forwards: FloatArray,
     own: StatusArray,
     table: _Strikes,
     parameters: QuantParameters,
 ) -> tuple[FloatArray, StatusArray, Sides]:
     """(iv, status, side) of every row, from the solved rows of its strike."""
-    strikes = key_strikes(quotes["key"])
-    sigmas, own = _row_vols(quotes, years, forwards, own, parameters)
-    moneyness = np.abs(log_moneyness(forwards=forwards, strikes=strikes))
+    sigmas, own = _row_vols(columns, forwards, own, parameters)
+    moneyness = np.abs(log_moneyness(forwards=forwards, strikes=columns.strikes))
+    spreads = np.maximum(columns.asks - columns.bids, _LEAST_SPREAD)
+    # a column a row, and one more, which -1 picks, for the row that is not there
+    rows = np.empty((5, own.size + 1))
+    rows[:, -1] = np.nan, np.nan, 0.0, np.nan, _NO_BID
     with np.errstate(invalid="ignore", divide="ignore"):
-        distances = moneyness / (sigmas * np.sqrt(years))  # standard deviations; NaN unsolved
-    good = own == Status.OK
-    put_side = _put_is_out(forwards, strikes, table)
-    out = np.where(put_side, table.puts, table.calls)
-    inside = np.where(put_side, table.calls, table.puts)
-    nearness = 1.0 - np.fmin(_pick(distances, out), _pick(distances, inside)) / NEAR_SIGMAS
-    nearness = np.where(np.isfinite(nearness), np.maximum(nearness, 0.0), 0.0)
-    spreads = np.maximum(quotes["ask"] - quotes["bid"], _LEAST_SPREAD)
-    certainty = 1.0 / np.square(np.where(good, spreads, np.inf))
-    weight_out = np.where(_pick(good, out, 0.0) > 0.0, _pick(certainty, out, 0.0), 0.0)
-    weight_in = np.where(_pick(good, inside, 0.0) > 0.0, _pick(certainty, inside, 0.0), 0.0)
-    weight_in *= nearness
-    total = weight_out + weight_in
-    with np.errstate(invalid="ignore"):
+        rows[0, :-1] = sigmas
+        rows[1, :-1] = moneyness / (sigmas * np.sqrt(columns.years))  # standard deviations
+        rows[2, :-1] = 1.0 / np.square(np.where(own == _OK, spreads, np.inf))
+        rows[3, :-1] = forwards
+        rows[4, :-1] = own
+        calls, puts = rows[:, table.calls], rows[:, table.puts]
+        put_side = _put_is_out(calls[3], puts[3], table.levels)
+        out, inside = np.where(put_side, puts, calls), np.where(put_side, calls, puts)
+        nearness = 1.0 - np.fmin(out[1], inside[1]) / NEAR_SIGMAS
+        nearness = np.where(np.isfinite(nearness), np.maximum(nearness, 0.0), 0.0)
+        weight_out, weight_in = out[2], inside[2] * nearness
+        total = weight_out + weight_in
         share = weight_in / total
-        blend = _pick(sigmas, out) * (1.0 - share) + _pick(sigmas, inside) * share
-    strike_iv = np.where(share == 0.0, _pick(sigmas, out), blend)
-    strike_iv = np.where(share == 1.0, _pick(sigmas, inside), strike_iv)
+        blend = out[0] * (1.0 - share) + inside[0] * share
+    strike_iv = np.where(share == 0.0, out[0], np.where(share == 1.0, inside[0], blend))
     strike_side = _side_names(weight_out > 0.0, weight_in > 0.0, put_side)
-    strike_status = np.where(total > 0.0, Status.OK, _pick(own, out, Status.NO_BID))
+    strike_status = np.where(total > 0.0, _OK, out[4])
     status = strike_status[table.of_row].astype(np.uint8)
-    final = np.isin(own, (Status.BAD_INPUT, Status.EXPIRED)) | ~on_board(quotes)
+    final = (own == _BAD_INPUT) | (own == _EXPIRED) | ~columns.board
     status = np.where(final, own, status)
-    solved = status == Status.OK
+    solved = status == _OK
     iv = np.where(solved, strike_iv[table.of_row], np.nan)
     return iv, status, np.where(solved, strike_side[table.of_row], b"").astype("S1")
 
 
 def _row_vols(
-    quotes: Rows,
-    years: FloatArray,
-    forwards: FloatArray,
-    own: StatusArray,
-    parameters: QuantParameters,
+    columns: _Columns, forwards: FloatArray, own: StatusArray, parameters: QuantParameters
 ) -> tuple[FloatArray, StatusArray]:
     """IV of each row from its own mid, and the screen's status with the solver's added."""
-    rows = np.flatnonzero(own == Status.OK)
+    rows = np.flatnonzero(own == _OK)
     found = implied_vol(
-        prices=0.5 * (quotes["bid"][rows] + quotes["ask"][rows]),
+        prices=0.5 * (columns.bids[rows] + columns.asks[rows]),
         forwards=forwards[rows],
-        strikes=key_strikes(quotes["key"][rows]),
-        years=years[rows],
-        discounts=np.exp(-parameters.rate * years[rows]),
-        puts=key_puts(quotes["key"][rows]),
+        strikes=columns.strikes[rows],
+        years=columns.years[rows],
+        discounts=np.exp(-parameters.rate * columns.years[rows]),
+        puts=columns.puts[rows],
     )
     sigmas, status = np.full(own.shape, np.nan), own.copy()
     sigmas[rows], status[rows] = found.sigmas, found.statuses
     return sigmas, status
 
 
-def _put_is_out(forwards: FloatArray, strikes: FloatArray, table: _Strikes) -> BoolArray:
+def _put_is_out(calls: FloatArray, puts: FloatArray, levels: FloatArray) -> BoolArray:
     """Per strike, whether the put is the out-of-the-money side at its mean forward; (k,)."""
-    calls, puts = _pick(forwards, table.calls), _pick(forwards, table.puts)
     calls, puts = np.where(np.isnan(calls), puts, calls), np.where(np.isnan(puts), calls, puts)
-    levels = np.zeros(table.calls.shape)
-    levels[table.of_row] = strikes
     out: BoolArray = levels < 0.5 * (calls + puts)
     return out
 
 
-def _pick(values: npt.NDArray[Any], rows: Index, missing: float = np.nan) -> FloatArray:
-    """``values[rows]``, with ``missing`` where the row is -1."""
-    if values.size == 0:
-        return np.full(rows.shape, missing)
-    picked: FloatArray = np.where(rows >= 0, values[rows], missing)
-    return picked
-
-
 def _side_names(out: BoolArray, inside: BoolArray, put_side: BoolArray) -> Sides:
     """b'C', b'P', b'B' or b'' per strike, from which sides carried weight."""
-    outer = np.where(put_side, b"P", b"C")
-    inner = np.where(put_side, b"C", b"P")
-    return np.select([out & inside, out, inside], [b"B", outer, inner], b"").astype("S1")
+    names = np.zeros(out.shape, "S1")
+    names[inside] = np.where(put_side, b"C", b"P")[inside]
+    names[out] = np.where(put_side, b"P", b"C")[out]
+    names[out & inside] = b"B"
+    return names

@@ -125,6 +125,7 @@ class Settings(BaseSettings):
     hold_share: float = Field(gt=0, lt=1)
     conflated_flush_seconds: Positive
     spool_max_mb: float = Field(ge=1)
+    gather_milliseconds: float = Field(ge=0, le=10_000)
 
     keep_quotes_days: float = Field(ge=0)
     keep_greeks_days: float = Field(ge=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -42,14 +43,19 @@ def advance(
     shard: str,
     batches: Sequence[tuple[str, Batch]],
     parameters: QuantParameters,
+    *,
+    solved: bool = False,
 ) -> Advance:
     """The state after ``batches``, a list of (entry id, batch) in stream order.
 
     Entries at or below ``state.last_id`` must have been left out by the caller.
+
+    :param solved: whether the state has been made with these parameters, so that it need not
+        be solved again where no quote has come.
     """
     taken = late = 0
     session, epoch = state.session, state.epoch
-    quotes = state.quote_rows()
+    held = quotes = state.quote_rows()
     spots = [_held_spot(state)]
     incoming: list[Rows] = []
     for _, batch in batches:
@@ -66,11 +72,10 @@ def advance(
     new = join_rows(incoming, QUOTE)
     late += int(_older(new, quotes).sum())
     spot = join_rows(spots, SPOT)
-    quotes = priced(_merged(quotes, new), spot)
+    quotes = priced(_merged(quotes, new) if len(new) else quotes, spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
-    solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
-    greeks = _greeks(quotes, solution)
-    advanced = StateBlob(
+    moved = msgspec.structs.replace(
+        state,
         session=session,
         epoch=epoch,
         last_id=batches[-1][0] if batches else state.last_id,
@@ -78,6 +83,13 @@ def advance(
         spot_seq=int(newest["seq"]),
         spot=float(newest["price"]),
         prior_close=float(newest["prior_close"]),
+    )
+    if solved and quotes is held and len(held):
+        return Advance(moved, np.zeros(0, GREEKS), taken, late)
+    solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
+    greeks = _greeks(quotes, solution)
+    advanced = msgspec.structs.replace(
+        moved,
         basis=solution.basis,
         forward_source=solution.forward_source,
         forward_residual=solution.forward_residual,
@@ -85,8 +97,8 @@ def advance(
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
     )
-    touched = greeks[np.isin(quotes["key"], new["key"])]
-    return Advance(advanced, touched, taken, late)
+    touched = np.unique(np.searchsorted(quotes["key"], new["key"]))
+    return Advance(advanced, greeks[touched], taken, late)
 
 
 def view(state: StateBlob, shard: str) -> ShardState:
@@ -134,10 +146,25 @@ def _merged(held: Rows, new: Rows) -> Rows:
         if np.any(new["seq"][1:] < new["seq"][:-1]):
             new = new[np.argsort(new["seq"], kind="stable")]
         new = new[_last_of_each(np.ascontiguousarray(new["key"]))]
+    places = _places(held, new)
+    if places is not None:  # nothing but contracts that are known
+        newest: Rows = held.copy()
+        wins = new["seq"] >= held["seq"][places]
+        newest[places[wins]] = new[wins]
+        return newest
     rows = join_rows([held, new], QUOTE)
     rows = rows[np.lexsort((rows["seq"], rows["key"]))]
-    newest: Rows = rows[np.append(rows["key"][1:] != rows["key"][:-1], True)[: len(rows)]]
-    return newest
+    last: Rows = rows[np.append(rows["key"][1:] != rows["key"][:-1], True)[: len(rows)]]
+    return last
+
+
+def _places(held: Rows, new: Rows) -> npt.NDArray[np.intp] | None:
+    """Where the keys of new rows stand among the held ones; None unless all of them do."""
+    if not len(held):
+        return None
+    keys = np.ascontiguousarray(held["key"])
+    places = np.minimum(np.searchsorted(keys, new["key"]), len(held) - 1)
+    return places if np.array_equal(keys[places], new["key"]) else None
 
 
 def _last_of_each(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:

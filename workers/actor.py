@@ -89,6 +89,9 @@ class Policy:
     batch: int = 64
     """Entries of one delivery."""
     block_ms: int = 200
+    gather_seconds: float = 0.0
+    """A round that left room in its deliveries is followed by such a pause [s], so that the next
+    one brings more at once."""
     refresh_seconds: float = 1.0
     reclaim_ms: int = 15_000
     max_deliveries: int = 3
@@ -187,7 +190,13 @@ class Actor:
             self._process(stream, entries)
             count += len(entries)
         self._rest()
+        if self._policy.gather_seconds and deliveries and not self._is_full(deliveries):
+            self._stop.wait(self._policy.gather_seconds)
         return count
+
+    def _is_full(self, deliveries: list[tuple[str, list[Entry]]]) -> bool:
+        """Whether there is more to read than one delivery takes."""
+        return any(len(entries) >= self._policy.batch for _, entries in deliveries)
 
     def _patience(self) -> int:
         """How long a read waits for entries [ms]; 0 would be for ever."""

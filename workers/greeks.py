@@ -84,7 +84,9 @@ class GreeksHandler:
         ids = [entry.id for entry in entries]
         if not batches:
             return Outcome({"entries_redelivered": len(entries)})
-        step = advance(state, keys.stream_shard(stream), batches, self._parameters)
+        shard, held = keys.stream_shard(stream), self._states.get(stream)
+        solved = held is not None and held[1] is state  # by this process, with its parameters
+        step = advance(state, shard, batches, self._parameters, solved=solved)
         counts = {
             "quotes_processed": step.quotes,
             "quotes_late": step.late,

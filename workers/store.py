@@ -22,6 +22,8 @@ from common.models import JsonDict, Session
 from workers.actor import Outcome
 
 log = logging.getLogger(__name__)
+_TRIM_SECONDS = 5.0
+"""Between two times that the streams are trimmed [s]."""
 _DESCRIBE_SECONDS = 60.0
 """Between two looks at what has become of a session that goes on [s]."""
 
@@ -48,6 +50,7 @@ class StoreHandler:
         self._keep_seconds = keep_seconds
         self._stored: set[str] = set()
         self._monotonic = monotonic
+        self._trimmed = float("-inf")
         self._described: dict[str, tuple[str, bool, float]] = {}
 
     def streams(self) -> list[str]:
@@ -97,18 +100,20 @@ class StoreHandler:
             )
 
     def trim(self, *, keep_seconds: float) -> None:
-        """Drop what everyone has acknowledged, except what is younger than this [s]."""
+        """Drop what everyone has acknowledged, except what is younger than this [s]; retire the
+        streams of earlier sessions."""
         keep_after = int((time.time() - keep_seconds) * 1000)
         for stream in self._streams.registered():
             self._streams.trim(stream, keep_after_ms=keep_after)
-
-    def maintain(self) -> None:
-        """Trim what everyone has acknowledged; retire the streams of earlier sessions."""
-        self.trim(keep_seconds=self._keep_seconds)
-        for stream in self._streams.registered():
             if stream.startswith(keys.QUOTES_PREFIX):
                 self._streams.retire(stream)
+
+    def maintain(self) -> None:
+        """Make what is due; trim now and then."""
         self._store.make_checkpoints()
+        if self._monotonic() - self._trimmed >= _TRIM_SECONDS:
+            self.trim(keep_seconds=self._keep_seconds)
+            self._trimmed = self._monotonic()
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
             if session and session.key in self._stored:

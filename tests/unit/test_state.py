@@ -301,3 +301,41 @@ def test_withdrawn_contracts_leave_the_board_until_they_are_quoted_again() -> No
     assert np.isnan(after.greek_rows()["iv"][~on_board(after.quote_rows())]).all()
     back = step(after, make_batch(3, quotes=make_quotes([640.0], seq=200))).state
     assert on_board(back.quote_rows()).all()
+
+
+# --- prices alone ----------------------------------------------------------------------------
+
+
+def test_a_price_alone_is_merged_without_solving_again() -> None:
+    before = step(StateBlob(), make_batch(quotes=make_quotes(), spots=make_spots(640.5))).state
+    price = [("2-0", make_batch(2, spots=make_spots(641.0, seq=2000)))]
+    known = advance(before, SHARD, price, PARAMETERS, solved=True)
+    anew = advance(before, SHARD, price, PARAMETERS)
+    assert known.state.encode() == anew.state.encode() != before.encode()
+    assert (known.state.spot, known.state.last_id) == (641.0, "2-0")
+    assert len(known.results) == len(anew.results) == 0
+    marked = msgspec.structs.replace(before, forward_source="marked")
+    assert advance(marked, SHARD, price, PARAMETERS, solved=True).state.forward_source == "marked"
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        make_batch(2, quotes=one(9.0, 2000)),
+        make_batch(1, epoch=2, reset=True, spots=make_spots(641.0, seq=2000)),
+    ],
+    ids=["a quote", "a new beginning"],
+)
+def test_whatever_else_comes_is_solved(batch: Batch) -> None:
+    before = step(StateBlob(), make_batch(quotes=make_quotes(), spots=make_spots(640.5))).state
+    marked = msgspec.structs.replace(before, forward_source="marked")
+    after = advance(marked, SHARD, [("2-0", batch)], PARAMETERS, solved=True)
+    assert after.state.forward_source != "marked"
+
+
+def test_the_first_price_solves_the_quotes_before_it() -> None:
+    before = step(StateBlob(), make_batch(quotes=make_quotes(spot=float("nan")))).state
+    price = [("2-0", make_batch(2, spots=make_spots(641.0, seq=2000)))]
+    known = advance(before, SHARD, price, PARAMETERS, solved=True)
+    assert known.state.encode() == advance(before, SHARD, price, PARAMETERS).state.encode()
+    assert np.all(known.state.quote_rows()["spot"] == 641.0)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from common.bus import keys
 from common.bus.producer import Producer
-from workers.benches import flow
+from workers.benches import flow, live
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import batches
 from workers.benches.servers import own_servers
@@ -42,7 +42,7 @@ def run() -> list[Figure]:
             flow.stream_to_state(context, beside),
             flow.two_workers(context),
         ]
-    return [*_appends(rates, beside), *flows]
+    return [*_appends(rates, beside), *flows, *live.run(beside)]
 
 
 def _appends(rates: dict[int, list[float]], beside: float | None) -> list[Figure]:

@@ -142,8 +142,8 @@ def _parsed(figure_id: str, lines: list[bytes], shape: type, goal: float | None)
 
 def _over_a_socket() -> list[Figure]:
     """First passes of a simulator's chain, read through httpx; its market stands still."""
-    with own_simulator("--step", "3600") as (url, token):
-        reading = _Reading(url, token)
+    with own_simulator("--step", "3600") as simulator:
+        reading = _Reading(simulator.url, simulator.token)
         ways = {"ours": reading.merged, "lines": reading.lines, "bytes": reading.bytes}
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(_ROUNDS):

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -260,7 +261,8 @@ def worker_store(
         max_bytes=max_bytes,
     )
     wait_for(handler.open, seconds=_SPOOL_PATIENCE, what="the spool")
-    _run(Actor(Streams(client), handler, name, _policy(settings)))
+    policy = replace(_policy(settings), gather_seconds=settings.gather_milliseconds / 1000.0)
+    _run(Actor(Streams(client), handler, name, policy))
 
 
 def _policy(settings: Settings) -> Policy:

@@ -25,7 +25,7 @@ from common.bus.streams import Streams
 from common.db import migrate
 from common.errors import ServiceError, UsageError
 from common.servers.instance import Runtime
-from common.servers.supervisor import Supervisor, end_leftovers
+from common.servers.supervisor import Program, Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
@@ -126,17 +126,23 @@ class Run:
                 time.sleep(0.2)
         raise ServiceError(f"{what} did not come up: {reason}")
 
-    def _check_programs(self) -> None:
+    def _check_programs(self) -> list[Program]:
+        """The programs as they are.
+
+        :raises ServiceError: when one of them, or supervisord, has failed for good.
+        """
         if not self.supervisor.alive:
             raise ServiceError("supervisord has ended; see logs/supervisord.log")
-        for program in self.supervisor.programs():
+        programs = self.supervisor.programs()
+        for program in programs:
             gone = program.name == "migrate" and program.state == "EXITED" and program.exit_status
             if program.failed or gone:
                 raise ServiceError(self._why(program.name))
+        return programs
 
-    def _refused_feed(self) -> str | None:
+    def _refused_feed(self, programs: list[Program]) -> str | None:
         """Why the ingestor has given up for good, or None: it says so by its exit code."""
-        for program in self.supervisor.programs():
+        for program in programs:
             refused = program.exit_status == UsageError.exit_code
             if program.name == "ingest" and program.state == "EXITED" and refused:
                 return self._why(program.name)
@@ -175,8 +181,7 @@ class Run:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
-                    self._check_programs()
-                    refused, checked = self._refused_feed(), now
+                    refused, checked = self._refused_feed(self._check_programs()), now
                     for name in watch.look():
                         if name not in self.waking:
                             display.note(self._wake(cache, watch, name))
@@ -191,7 +196,7 @@ class Run:
                     display.note(str(error))
                 if refused:  # the last levels stay on show, as stale as they are
                     display.warn(refused)
-                time.sleep(0.2)
+                time.sleep(0.5 if display.has_levels and not self.exit_at_end else 0.2)
         return 0
 
     def _watch(self, cache: Cache) -> Watchdog:

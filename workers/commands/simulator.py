@@ -39,6 +39,7 @@ class Wishes:
     start: str | None
     step: float
     pause: float
+    quotes_per_second: float | None
     once: bool
     client_id: str
     client_secret: str
@@ -60,6 +61,11 @@ class Wishes:
                 raise UsageError(f"--{name.replace('_', '-')}: {value} is no number above 0")
         if not 0.0 <= self.pause < math.inf:
             raise UsageError(f"--pause: {self.pause} is no number of seconds")
+        if self.quotes_per_second is not None:
+            if not 0.0 <= self.quotes_per_second < math.inf:
+                raise UsageError(f"--quotes-per-second: {self.quotes_per_second} is no number")
+            if self.recording is not None:
+                raise UsageError("--quotes-per-second is of the market model, not of a --recording")
         if self.once and self.recording is None:
             raise UsageError("--once needs --recording: the market model has no last date")
 
@@ -83,6 +89,13 @@ def simulator(
     ] = None,
     step: Annotated[float, typer.Option(help="Real seconds between two market steps.")] = 0.25,
     pause: Annotated[float, typer.Option(help="Real seconds from a close to the next date.")] = 10,
+    quotes_per_second: Annotated[
+        float | None,
+        typer.Option(
+            help="Of each underlying, evenly spaced, prices standing still but for a cent; the "
+            "model's own changes without."
+        ),
+    ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Stay at the end of a recording; else it begins again.")
     ] = False,
@@ -124,6 +137,9 @@ def simulator(
 
     GET /_simulator/truth/SPY: spot and every contract, as last said.
 
+    POST /_simulator/pace?quotes_per_second=2000: another pace of a market that was started with
+    --quotes-per-second, where a contract's volume is the number of its quotes.
+
     GET /_simulator/faults: everything that can go wrong, with its arguments.
 
     POST /_simulator/NAME: let it go wrong, e.g. /_simulator/cut?path=chains or
@@ -150,6 +166,7 @@ def simulator(
         start=start,
         step=step,
         pause=pause,
+        quotes_per_second=quotes_per_second,
         once=once,
         client_id=client_id,
         client_secret=client_secret,
@@ -248,7 +265,12 @@ def _market(context: Context, wishes: Wishes) -> Market:
     if wishes.recording is None:
         from workers.simulator.model_market import ModelMarket  # noqa: PLC0415
 
-        return ModelMarket(settings.simulator_seed, settings.symbols)
+        model = ModelMarket(settings.simulator_seed, settings.symbols)
+        if wishes.quotes_per_second is None:
+            return model
+        from workers.simulator.paced_market import Pace, PacedMarket  # noqa: PLC0415
+
+        return PacedMarket(model, Pace(wishes.quotes_per_second))
     from common.feeds.recording import read_recording  # noqa: PLC0415
     from common.feeds.source import read_source  # noqa: PLC0415
     from workers.simulator.recorded_market import RecordedMarket  # noqa: PLC0415

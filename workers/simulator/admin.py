@@ -15,6 +15,7 @@ from workers.simulator.desk import Desk
 from workers.simulator.failures import ApiError
 from workers.simulator.faults.catalogue import FAULTS, catalogue, fault
 from workers.simulator.handlers import SiteHandler
+from workers.simulator.paced_market import PacedMarket
 from workers.simulator.site import Site
 
 _COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
@@ -48,6 +49,32 @@ class TruthHandler(_OwnHandler):
         if desk is None:
             raise ApiError(404, f"{symbol}: no such underlying (plain root: SPY, SPX)")
         self.reply({**_market(self.site), **truth(desk)})
+
+
+class PaceHandler(_OwnHandler):
+    """How fast a market at a pace moves."""
+
+    route = "/_simulator/pace"
+
+    def post(self) -> None:
+        """Go on at another pace; the reply says which quotes come when."""
+        exchange = self.site.exchange
+        market = exchange.market
+        if not isinstance(market, PacedMarket):
+            raise ApiError(400, "this market has no pace: start it with --quotes-per-second")
+        try:
+            wanted = float(self.get_argument("quotes_per_second"))
+            stretch = market.pace.change(wanted, exchange.at_us)
+        except (ValueError, UsageError) as error:
+            raise ApiError(400, f"quotes_per_second: {error}") from error
+        self.reply(
+            {
+                **_market(self.site),
+                "from_wall_us": exchange.running.clock.wall(stretch.from_us),
+                "before": stretch.before,
+                "quotes_per_second": stretch.quotes_per_second * exchange.running.clock.rate,
+            }
+        )
 
 
 class FaultsHandler(_OwnHandler):

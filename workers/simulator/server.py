@@ -15,7 +15,13 @@ from tornado.web import Application
 
 from common.errors import UsageError
 from workers.simulator import handlers
-from workers.simulator.admin import FaultHandler, FaultsHandler, StateHandler, TruthHandler
+from workers.simulator.admin import (
+    FaultHandler,
+    FaultsHandler,
+    PaceHandler,
+    StateHandler,
+    TruthHandler,
+)
 from workers.simulator.faults.runner import Runner
 from workers.simulator.faults.schedule import Schedule
 from workers.simulator.site import Site
@@ -45,6 +51,7 @@ def application(site: Site) -> Application:
             (f"{api}/stream/options/quotes", OptionQuoteStreamHandler),
             ("/_simulator/state", StateHandler),
             ("/_simulator/truth/([^/]+)", TruthHandler),
+            ("/_simulator/pace", PaceHandler),
             ("/_simulator/faults", FaultsHandler),
             ("/_simulator/([a-z_]+)", FaultHandler),
         ],

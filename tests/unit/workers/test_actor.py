@@ -139,6 +139,19 @@ def test_after_every_round_the_handler_may_do_what_follows(client: fakeredis.Fak
     assert (len(handler.calls), handler.rested) == (2, 3)
 
 
+def test_a_round_with_room_left_is_followed_by_a_pause(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(client, b"a", b"b", b"c")
+    pauses: list[float] = []
+    policy = Policy(batch=2, block_ms=1, gather_seconds=0.25)
+    actor = actor_of(client, Recorder([STREAM]), policy=policy)
+    monkeypatch.setattr(actor._stop, "wait", pauses.append)
+    assert (actor.step(), pauses) == (2, [])  # there is more to read at once
+    assert (actor.step(), pauses) == (1, [0.25])
+    assert (actor.step(), pauses) == (0, [0.25])  # the read itself has waited
+
+
 def test_what_fails_after_a_round_stops_nothing(client: fakeredis.FakeRedis) -> None:
     put(client, b"a", b"b")
     handler = Recorder([STREAM], rests=[ValueError("no level"), BusError("away")])

@@ -32,6 +32,8 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"heartbeat": float("nan")}, "--heartbeat"),
         ({"token_ttl": 0.0}, "--token-ttl"),
         ({"pause": -0.1}, "--pause"),
+        ({"quotes_per_second": -1.0}, "--quotes-per-second: -1.0 is no number"),
+        ({"quotes_per_second": 5.0, "recording": Path("x")}, "of the market model"),
         ({"once": True}, "--once needs --recording"),
         ({"chunking": "bytes"}, "--chunking: 'bytes' is none of line, merged, split"),
         ({"start": "tomorrow"}, "'tomorrow' is no ISO 8601 time"),

@@ -264,16 +264,19 @@ def acknowledge_everything(client: fakeredis.FakeRedis) -> None:
                 streams.acknowledge(group, stream, [entry.id for entry in entries], {})
 
 
-def test_what_everyone_has_read_is_trimmed(
-    client: fakeredis.FakeRedis, handler: StoreHandler
+def test_what_everyone_has_read_is_trimmed_now_and_then(
+    client: fakeredis.FakeRedis, handler: StoreHandler, clock: list[float]
 ) -> None:
     stream = keys.level_stream("SPY")
     Streams(client).register(stream)
     for n in range(500):
         client.xadd(stream, {"n": n})
     handler.maintain()
-    assert client.xlen(stream) == 500
     acknowledge_everything(client)
+    clock[0] += 4.0
+    handler.maintain()
+    assert client.xlen(stream) == 500
+    clock[0] += 2.0
     handler.maintain()
     assert client.xlen(stream) <= 100
 
@@ -289,13 +292,14 @@ def test_what_is_to_be_kept_is_kept(client: fakeredis.FakeRedis, store: FakeStor
 
 
 def test_the_streams_of_an_earlier_session_are_retired(
-    client: fakeredis.FakeRedis, handler: StoreHandler
+    client: fakeredis.FakeRedis, handler: StoreHandler, clock: list[float]
 ) -> None:
     append(client, make_batch())
     acknowledge_everything(client)
     handler.maintain()
     assert client.exists(STREAM)
     Cache(client).start_session(make_session(key="SPY:2026-08-20:simulator:1"), keep_shards=False)
+    clock[0] += 6.0
     handler.maintain()
     assert not client.exists(STREAM)
 
