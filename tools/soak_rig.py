@@ -138,7 +138,7 @@ def running(*, seed: int, speed: float, start: str) -> Iterator[Rig]:
                 _start((GEX, "up", "--no-dashboard"), folder / "platform", said, _login(url))
             )
             client = connect(_until(lambda: _redis_url(folder, started), "Redis"))
-            with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as simulator:
+            with httpx.Client(base_url=url, timeout=_START_SECONDS, trust_env=False) as simulator:
                 yield Rig(simulator, client, Cache(client), tuple(started))
     finally:
         for process in reversed(started):
