@@ -100,7 +100,7 @@ def test_many_megabytes_are_cut_without_being_copied_for_each_piece() -> None:
     line = b"1" * 10_000_000 + b"\n"
     began = time.process_time()
     pieces = Chunker("split").chunks([line])
-    assert time.process_time() - began < 5.0  # a copy for each of 22,000 pieces takes a minute
+    assert time.process_time() - began < 1.0  # with a copy for each piece: several seconds
     assert b"".join(pieces) == line
 
 
