@@ -137,9 +137,9 @@ def test_one_simulator_holds_a_state_directory(tmp_path: Path) -> None:
 
 def test_trades_are_what_successive_boards_show() -> None:
     trades, everywhere = Trades(2), np.arange(2)
-    for time, last, volume in [(1, np.nan, 0), (2, 1.5, 4), (3, 1.2, 4), (4, 1.9, 9), (5, 0.0, 8)]:
+    for at, last, volume in [(1, np.nan, 0), (2, 1.5, 4), (3, 1.2, 4), (4, 1.9, 9), (5, 0.0, 8)]:
         rows = np.zeros(2, QUOTE)
-        rows["time"], rows["last"], rows["volume"] = time, [last, np.nan], [volume, 0]
+        rows["time"], rows["last"], rows["volume"] = at, [last, np.nan], [volume, 0]
         trades.take(rows, everywhere)
     assert (trades.opens[0], trades.highs[0], trades.lows[0]) == (1.5, 1.9, 1.2)
     assert (trades.times[0], trades.sizes[0]) == (4, 5)
