@@ -1,6 +1,6 @@
 """Let every fault of the simulator happen to the whole platform again and again, and account.
 
-Usage: python -m tools.soak [--minutes 60] [--seed 1] [--speed 10] [--json]
+Usage: python -m tools.soak [--minutes 60] [--seed 1] [--speed 10] [--json] [--keep FOLDER]
 
 A simulator over HTTP in accelerated market time, `gex up` with the client, the ingestor, Redis
 and the workers against it. Faults come one after the other, each as soon as the platform is over
@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
@@ -263,10 +264,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=10.0, help="market time / real time")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--keep", type=Path, help="a new folder for logs and state, which stays")
     given = parser.parse_args()
     out = Console(width=160)
     with (
-        running(seed=given.seed, speed=given.speed, start=START) as rig,
+        running(seed=given.seed, speed=given.speed, start=START, keep=given.keep) as rig,
         Progress(console=Console(stderr=True)) as progress,
     ):
         soak = Soak(rig, speed=given.speed, progress=progress)

@@ -1,7 +1,7 @@
 """What a soak runs: a simulator, and the whole platform that follows it.
 
-Owns their processes and the reading of both sides; must not judge what it reads. Both live in a
-state directory of their own, which is removed with them.
+Owns their processes and the reading of both sides; must not judge what it reads. Both live in
+state directories of their own.
 """
 
 from __future__ import annotations
@@ -120,12 +120,14 @@ class Rig:
 
 
 @contextmanager
-def running(*, seed: int, speed: float, start: str) -> Iterator[Rig]:
+def running(*, seed: int, speed: float, start: str, keep: Path | None = None) -> Iterator[Rig]:
     """Both, ready; whatever happens, nothing of them is left running.
 
+    :param keep: a new folder for all they write, logs too, which stays.
     :raises ServiceError: one of them does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="gex-soak-"))
+    folder = Path(tempfile.mkdtemp(prefix="gex-soak-")) if keep is None else keep.absolute()
+    folder.mkdir(parents=True, exist_ok=keep is None)
     folder.chmod(0o711)  # an unprivileged PostgreSQL has to reach its data
     started: list[subprocess.Popen[bytes]] = []
     try:
@@ -145,7 +147,8 @@ def running(*, seed: int, speed: float, start: str) -> Iterator[Rig]:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait(_SHUT)
-        shutil.rmtree(folder, ignore_errors=True)
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(
