@@ -170,7 +170,8 @@ class TradeStationSession:
                 at = clock.market(self.feed.wall())
                 updates: list[Update] = []
                 if arrival is not None:
-                    tap.lines(arrival.source, at, arrival.lines)
+                    if self.feed.tap:  # they are cut apart for it alone
+                        tap.lines(arrival.source, at, arrival.lines)
                     updates = self._merge(book, arrival, at)
                     if first:
                         _watch(first, arrival, now(), following.names)
