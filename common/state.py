@@ -51,6 +51,7 @@ def advance(
     session, epoch = state.session, state.epoch
     quotes = state.quote_rows()
     spots = [_held_spot(state)]
+    vix, vix_time = state.vix, state.vix_time
     incoming: list[Rows] = []
     for _, batch in batches:
         header = batch.header
@@ -60,6 +61,9 @@ def advance(
             continue
         if header.epoch > epoch and (header.reset or header.session != session):
             quotes, incoming, spots = quotes[:0], [], []
+            vix, vix_time = 0.0, 0
+        if header.vix_time:  # a run that has not seen it yet leaves what is known
+            vix, vix_time = header.vix, header.vix_time
         session, epoch = header.session, header.epoch
         incoming.append(batch.quotes)
         spots.append(batch.spots)
@@ -84,6 +88,8 @@ def advance(
         parity_pairs=solution.parity_pairs,
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
+        vix=vix,
+        vix_time=vix_time,
     )
     touched = greeks[np.isin(quotes["key"], new["key"])]
     return Advance(advanced, touched, taken, late)

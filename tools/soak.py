@@ -73,7 +73,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class _Steps:
+class Steps:
     """Successive steps of the market, each right or wrong."""
 
     first: float = 0.0
@@ -151,7 +151,7 @@ class Soak:
     def _recover(self, name: str, faults: list[str]) -> Row:
         """Wait until every state is right and stays right, and note how long that took."""
         row = self.rows.setdefault(name, Row())
-        began, steps, level, wrong = time.monotonic(), _Steps(), 0.0, [Wrong("states", None, None)]
+        began, steps, level, wrong = time.monotonic(), Steps(), 0.0, [Wrong("states", None, None)]
         while steps.right <= _QUIET_STEPS or not level:
             self._rig.check_alive()
             now = time.monotonic()

@@ -189,7 +189,7 @@ class TradeStationSession:
         rows = arrival.rows
         if arrival.source.startswith("quotes "):
             rows = [row for row in rows if not self.beside.take(row)]
-        updates: list[Update] = [*book.apply_all(rows, at)]
+        updates: list[Update] = [*self.beside.news(at), *book.apply_all(rows, at)]
         self.counters["refused_rows"] = sum(book.refused.values())
         return updates
 
