@@ -151,7 +151,8 @@ class Soak:
     def _recover(self, name: str, faults: list[str]) -> Row:
         """Wait until every state is right and stays right, and note how long that took."""
         row = self.rows.setdefault(name, Row())
-        began, steps, level, wrong = time.monotonic(), Steps(), 0.0, [Wrong("states", None, None)]
+        began, steps, wrong = time.monotonic(), Steps(), [Wrong("states", None, None)]
+        level, since = 0.0, ""
         while steps.right <= _QUIET_STEPS or not level:
             self._rig.check_alive()
             now = time.monotonic()
@@ -162,8 +163,8 @@ class Soak:
             if found is not None:
                 as_of, wrong = found
                 steps.saw(as_of, right=not wrong, at=now)
-            if not steps.right:
-                level = 0.0
+            if not steps.right or steps.since != since:
+                level, since = 0.0, steps.since
             elif not level and self._is_live(steps.since):
                 level = now
             time.sleep(_LOOK)
