@@ -23,6 +23,7 @@ from common.models import (
     Session,
     SpotUpdate,
     Update,
+    VixUpdate,
 )
 from common.trades import buyer_or_seller
 
@@ -76,6 +77,7 @@ class Batcher:
         self._quotes: dict[str, list[tuple[Any, ...]]] = {}
         self._spots: dict[str, list[_Spot]] = {}
         self._spot: _Spot | None = None
+        self._vix: VixUpdate | None = None
         self._latched: dict[tuple[str, int], _Latched] = {}
         self.rows = 0
         """Quotes added and not yet flushed."""
@@ -92,7 +94,10 @@ class Batcher:
         return self.rows >= self._flush_rows
 
     def add(self, updates: Iterable[Update]) -> None:
-        """Number updates and put them where they belong; a price goes to every shard."""
+        """Number updates and put them where they belong; a price goes to every shard.
+
+        The VIX goes with whatever batch comes next.
+        """
         for update in updates:
             if isinstance(update, QuoteUpdate):
                 self._add_quote(update)
@@ -103,6 +108,8 @@ class Batcher:
                 self._spot = (update.time, self._number(update.seq), update.price, prior)
                 for waiting in self._spots.values():
                     waiting.append(self._spot)
+            elif isinstance(update, VixUpdate):
+                self._vix = update
 
     def restore(self, shard: str, quotes: Rows) -> None:
         """Go on from the volumes and open interests of an earlier run of the session.
@@ -161,6 +168,8 @@ class Batcher:
             quotes=len(quotes),
             spots=len(spots),
             reset=not self._session.resume,
+            vix=self._vix.level if self._vix else 0.0,
+            vix_time=self._vix.time if self._vix else 0,
         )
         return Batch(header, np.array(quotes, dtype=QUOTE), np.array(spots, dtype=SPOT))
 

@@ -185,13 +185,21 @@ class SpotUpdate(msgspec.Struct, frozen=True, gc=False):
     """The last close before this session [$]; NaN where the source does not say."""
 
 
+class VixUpdate(msgspec.Struct, frozen=True, gc=False):
+    """The VIX, quoted beside an underlying."""
+
+    time: int
+    level: float
+    """[percent per √year]"""
+
+
 class SnapshotEnd(msgspec.Struct, frozen=True):
     """Everything the source knows as of ``time`` has been yielded."""
 
     time: int
 
 
-Update = QuoteUpdate | SpotUpdate | SnapshotEnd
+Update = QuoteUpdate | SpotUpdate | VixUpdate | SnapshotEnd
 
 
 class MarketClock(msgspec.Struct, frozen=True):

@@ -88,7 +88,20 @@ def labels_of(session: Session, chain: ChainView, at: int) -> JsonDict:
         "newest_quote_at": iso_ms(newest),
         "data_age_seconds": (at - newest) / SECOND,
         "watermark": dict(sorted(chain.watermark.items())),
+        **_vix(chain),
     }
+
+
+def _vix(chain: ChainView) -> JsonDict:
+    """The newest VIX in any state and when it was quoted, null while none was.
+
+    It is told beside the level, which does not depend on it.
+    """
+    known = [state for state in chain.states.values() if state.vix_time]
+    if not known:
+        return {"vix": None, "vix_at": None}
+    newest = max(known, key=lambda state: (state.epoch, state.vix_time))
+    return {"vix": newest.vix, "vix_at": iso_ms(newest.vix_time)}
 
 
 def flat_levels(latest: JsonDict) -> dict[str, str]:
@@ -97,6 +110,8 @@ def flat_levels(latest: JsonDict) -> dict[str, str]:
     fields = {
         "state": latest["state"],
         "spot": latest["spot"],
+        "vix": latest["vix"],
+        "vix_at": latest["vix_at"],
         **{name: levels[name] for name in _LEVEL_FIELDS},
         "max_pain": front_max_pain(latest),
         "as_of": latest["as_of"],

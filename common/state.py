@@ -57,6 +57,7 @@ def advance(
     session, epoch = state.session, state.epoch
     held = quotes = state.quote_rows()
     spots = [_held_spot(state)]
+    vix, vix_time = state.vix, state.vix_time
     incoming: list[Rows] = []
     for _, batch in batches:
         header = batch.header
@@ -66,6 +67,9 @@ def advance(
             continue
         if header.epoch > epoch and (header.reset or header.session != session):
             quotes, incoming, spots = quotes[:0], [], []
+            vix, vix_time = 0.0, 0
+        if header.vix_time:  # a run that has not seen it yet leaves what is known
+            vix, vix_time = header.vix, header.vix_time
         session, epoch = header.session, header.epoch
         incoming.append(batch.quotes)
         spots.append(batch.spots)
@@ -96,6 +100,8 @@ def advance(
         parity_pairs=solution.parity_pairs,
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
+        vix=vix,
+        vix_time=vix_time,
     )
     touched = np.unique(np.searchsorted(quotes["key"], new["key"]))
     return Advance(advanced, greeks[touched], taken, late)

@@ -47,6 +47,10 @@ class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What the numbers of the quotes count from."""
     reset: bool = False
     """True when the state starts empty with the first batch of this epoch."""
+    vix: float = 0.0
+    """The VIX when the batch was closed, 0 while this run has not seen it."""
+    vix_time: int = 0
+    """When it was quoted [us, market time]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,10 @@ class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     parity_pairs: int = 0
     quotes: bytes = b""
     greeks: bytes = b""
+    vix: float = 0.0
+    """The newest VIX that came with a batch, 0 before."""
+    vix_time: int = 0
+    """When it was quoted [us, market time]."""
 
     def quote_rows(self) -> Rows:
         """Layout QUOTE, sorted by key; shape (n,), writable copy."""

@@ -112,6 +112,8 @@ def make_batch(
     epoch: int = 1,
     session: str = SESSION,
     reset: bool = False,
+    vix: float = 0.0,
+    vix_time: int = 0,
 ) -> Batch:
     """A quotes entry's content."""
     quotes = np.empty(0, QUOTE) if quotes is None else quotes
@@ -124,6 +126,8 @@ def make_batch(
         quotes=len(quotes),
         spots=len(spots),
         reset=reset,
+        vix=vix,
+        vix_time=vix_time,
     )
     return Batch(header, quotes, spots)
 

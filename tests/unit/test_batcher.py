@@ -17,6 +17,7 @@ from common.models import (
     Right,
     SnapshotEnd,
     SpotUpdate,
+    VixUpdate,
     contract_keys,
 )
 
@@ -241,6 +242,15 @@ def test_a_price_before_any_contract_waits_for_one() -> None:
     given.add([SpotUpdate(NOON, 640.0)])
     assert given.flush() == []
     assert flushed(given, quote())[SHARD].spots["price"].tolist() == [640.0]
+
+
+def test_the_vix_goes_with_every_batch_from_then_on() -> None:
+    given = batcher()
+    assert flushed(given, VixUpdate(NOON, 17.31)) == {}
+    for updates in ([quote(), quote(expiry=TOMORROW)], [quote()]):
+        for batch in flushed(given, *updates).values():
+            assert (batch.header.vix, batch.header.vix_time) == (17.31, NOON)
+    assert flushed(batcher(), quote())[SHARD].header.vix_time == 0
 
 
 def test_a_price_is_appended_once() -> None:

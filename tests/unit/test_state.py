@@ -77,6 +77,19 @@ def test_within_one_batch_the_newest_wins_wherever_it_stands() -> None:
     assert bids(step(StateBlob(), make_batch(quotes=rows)).state) == {CALL_640: 3.0}
 
 
+def test_the_vix_is_the_last_one_that_came_and_belongs_to_the_session() -> None:
+    def vix(state: StateBlob) -> tuple[float, int]:
+        return state.vix, state.vix_time
+
+    held = step(StateBlob(), make_batch(vix=17.0, vix_time=NOON)).state
+    assert vix(held) == (17.0, NOON)
+    later = step(held, make_batch(2, vix=18.0, vix_time=NOON + 1), make_batch(3)).state
+    assert vix(later) == (18.0, NOON + 1)
+    assert vix(step(later, make_batch(epoch=2)).state) == (18.0, NOON + 1)  # not seen yet
+    assert vix(step(later, make_batch(epoch=2, session="other")).state) == (0.0, 0)
+    assert vix(StateBlob.decode(later.encode())) == (18.0, NOON + 1)
+
+
 def test_order_is_by_number_and_not_by_time() -> None:
     early, late = one(1.0, seq=2), one(2.0, seq=1)
     early["time"], late["time"] = NOON, NOON + SECOND

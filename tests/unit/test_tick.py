@@ -35,7 +35,7 @@ POLICY = TickPolicy(PARAMETERS, SECOND, "gex-platform test")
 FIELDS = (
     "state spot net_gex net_gex_0dte zero_gamma call_wall put_wall max_pain expected_move regime "
     "dex vex cex net_volume_gex atm_iv as_of published_at newest_quote_at oldest_quote_at "
-    "coverage_oi coverage_gamma conflated oi_date sign symbol feed session schema"
+    "coverage_oi coverage_gamma conflated oi_date sign symbol feed session schema vix vix_at"
 ).split()
 
 
@@ -51,12 +51,20 @@ class House:
         self.cache.save_session(make_session(**changes))
 
     def state(
-        self, shard: str = SHARD, *, epoch: int = 1, session: str = SESSION, **quotes: Any
+        self,
+        shard: str = SHARD,
+        *,
+        epoch: int = 1,
+        session: str = SESSION,
+        vix: tuple[float, int] = (0.0, 0),
+        **quotes: Any,
     ) -> None:
         """Store a state of one batch."""
         rows = make_quotes(**quotes)
         spots = make_spots(640.0, time=int(rows["time"].max()))
-        batch = make_batch(quotes=rows, spots=spots, epoch=epoch, session=session)
+        batch = make_batch(
+            quotes=rows, spots=spots, epoch=epoch, session=session, vix=vix[0], vix_time=vix[1]
+        )
         blob = advance(StateBlob(), shard, [("7-0", batch)], PARAMETERS).state
         self.client.set(keys.chain("SPY", shard), blob.encode())
         self.client.hset(keys.watermark("SPY"), shard, "7-0")
@@ -376,6 +384,28 @@ def test_what_is_not_known_is_an_empty_text(client: fakeredis.FakeRedis) -> None
     assert {"zero_gamma", "call_wall", "put_wall", "atm_iv", "oldest_quote_at"} <= unknown
     assert not {"state", "spot", "as_of", "session", "newest_quote_at"} & unknown
     assert "nan" not in "".join(house.levels.values()).lower()
+
+
+def test_the_vix_is_told_with_its_time_and_moves_no_level(client: fakeredis.FakeRedis) -> None:
+    house = House(client)
+    house.state(vix=(17.31, NOON - 2 * SECOND))
+    house.state(OTHER, vix=(17.42, NOON - SECOND))
+    house.tick()
+    latest = house.cache.latest("SPY")
+    assert latest is not None
+    assert latest["vix"] == 17.42
+    assert parse_instant(latest["vix_at"]) == NOON - SECOND
+    assert (house.levels["vix"], house.levels["vix_at"]) == ("17.42", latest["vix_at"])
+    client.flushall()
+    house.session()
+    house.state()
+    house.state(OTHER)
+    house.tick()
+    unknown = house.cache.latest("SPY")
+    assert unknown is not None
+    assert (unknown["vix"], unknown["vix_at"]) == (None, None)
+    assert house.levels["vix"] == house.levels["vix_at"] == ""
+    assert unknown["levels"] == latest["levels"]
 
 
 def test_max_pain_is_that_of_the_front_expiration(house: House) -> None:

@@ -96,7 +96,7 @@ def panel(latest: JsonDict, tick_seconds: float, now_us: int | None = None) -> T
             number(levels["expected_move"]),
         ),
         ("call wall", number(levels["call_wall"]), "put wall", number(levels["put_wall"])),
-        ("max pain", number(front_max_pain(latest)), "ATM IV", share(levels["atm_iv"])),
+        ("max pain", number(front_max_pain(latest)), "ATM IV", _iv(latest)),
         (
             "coverage",
             f"{share(quality['coverage_oi'])} OI, {share(quality['coverage_gamma'])} gamma",
@@ -108,6 +108,12 @@ def panel(latest: JsonDict, tick_seconds: float, now_us: int | None = None) -> T
     for name, value, other, second in rows:
         table.add_row(f"[dim]{name}[/]", value, f"   [dim]{other}[/]", second)
     return table
+
+
+def _iv(latest: JsonDict) -> str:
+    """At-the-money volatility, and the VIX where the feed tells it."""
+    known = latest.get("vix") is not None
+    return share(latest["levels"]["atm_iv"]) + (f", VIX {number(latest['vix'])}" if known else "")
 
 
 class LevelsDisplay:

@@ -31,9 +31,9 @@ class Chunker:
         payload = b"".join(lines)
         if self._chunking == "merged":
             return [payload] if payload else []
-        pieces = []
-        while payload:
+        pieces, at = [], 0
+        while at < len(payload):  # what is left is not copied again and again: it may be megabytes
             size = self._random.randint(1, _LONGEST_PIECE)
-            pieces.append(payload[:size])
-            payload = payload[size:]
+            pieces.append(payload[at : at + size])
+            at += size
         return pieces

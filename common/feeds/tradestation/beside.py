@@ -15,8 +15,10 @@ from msgspec import UNSET
 from common.feeds.snapshot import price
 from common.feeds.tradestation.messages import Row
 from common.feeds.tradestation.symbols import quote_symbol, root_of
+from common.models import VixUpdate
 
 log = logging.getLogger(__name__)
+VIX = "VIX"
 
 
 class Beside:
@@ -32,6 +34,18 @@ class Beside:
         self._delayed: set[str] = set()
         self.levels: dict[str, float] = {}
         """Plain root → last price, e.g. VIX → 17.31."""
+        self._told = math.nan
+
+    def news(self, time: int) -> list[VixUpdate]:
+        """The VIX, where it has changed since the last call.
+
+        :param time: when that came [us, market time].
+        """
+        level = self.levels.get(VIX, math.nan)
+        if math.isnan(level) or level == self._told:
+            return []
+        self._told = level
+        return [VixUpdate(time, level)]
 
     def take(self, row: Row) -> bool:
         """Note what a row of a quote stream tells; true when it is of another symbol."""

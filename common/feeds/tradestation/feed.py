@@ -170,7 +170,8 @@ class TradeStationSession:
                 at = clock.market(self.feed.wall())
                 updates: list[Update] = []
                 if arrival is not None:
-                    tap.lines(arrival.source, at, arrival.lines)
+                    if self.feed.tap:  # they are cut apart for it alone
+                        tap.lines(arrival.source, at, arrival.lines)
                     updates = self._merge(book, arrival, at)
                     if first:
                         _watch(first, arrival, now(), following.names)
@@ -188,7 +189,7 @@ class TradeStationSession:
         rows = arrival.rows
         if arrival.source.startswith("quotes "):
             rows = [row for row in rows if not self.beside.take(row)]
-        updates: list[Update] = [*book.apply_all(rows, at)]
+        updates: list[Update] = [*self.beside.news(at), *book.apply_all(rows, at)]
         self.counters["refused_rows"] = sum(book.refused.values())
         return updates
 

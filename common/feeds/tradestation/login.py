@@ -25,6 +25,8 @@ AUDIENCE = "https://api.tradestation.com"
 """The only audience there is, for the SIM environment too."""
 NEEDED_SCOPES = ("offline_access", "MarketData")
 """Without the first there is no refresh token, without the second no quote."""
+_PASSING = ("temporarily_unavailable", "server_error", "too_many_attempts")
+"""Error codes that are trouble of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +142,14 @@ class _Refusal(msgspec.Struct, frozen=True):
 def read_grant(reply: httpx.Response) -> Grant:
     """The grant in a reply of the token endpoint.
 
-    :raises CredentialsError: when it refuses. :raises FeedError: when it is in trouble.
+    :raises CredentialsError: when it refuses, which it says as OAuth has it (RFC 6749 section
+        5.2). :raises FeedError: when it is in trouble, or another answers in its place: a
+        gateway's 403, or that of a quota, says nothing about the login.
     """
-    if reply.status_code in (400, 401, 403):
+    reason = _reason(reply)
+    if reply.status_code in (400, 401, 403) and reason and reason not in _PASSING:
         raise CredentialsError(
-            f"TradeStation refuses the login ({_reason(reply)}); "
+            f"TradeStation refuses the login ({reply.status_code} {reason}); "
             "log in again with `gex auth tradestation`"
         )
     if reply.status_code != 200:
@@ -162,8 +167,8 @@ def missing_scopes(tokens: Tokens) -> list[str]:
 
 
 def _reason(reply: httpx.Response) -> str:
+    """The error code of a refusal; empty where the body is none."""
     try:
-        refusal = msgspec.json.decode(reply.content, type=_Refusal)
+        return msgspec.json.decode(reply.content, type=_Refusal).error
     except msgspec.MsgspecError:
-        return str(reply.status_code)
-    return f"{reply.status_code} {refusal.error}".strip()
+        return ""

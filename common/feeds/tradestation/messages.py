@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from common.feeds.snapshot import HIGHEST_COUNT, count, price
+from common.feeds.tradestation.wire import split
 
 LONGEST_PRICE = 24
 """Characters of a price; longer ones are spelled anew."""
@@ -169,22 +170,31 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode_row = msgspec.json.Decoder(Row, strict=False).decode  # not strict: counts in quotes
+_decode_rows = msgspec.json.Decoder(list[tuple[Row]], strict=False).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _symbol, _legs = attrgetter("Symbol"), attrgetter("Legs")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no message."""
 
 
-def parse_all(lines: list[bytes]) -> Messages:
-    """The messages of some lines: what :func:`parse` says of each, in a fraction of the time."""
+def parse_all(whole: bytes) -> Messages:
+    """The messages of whole lines, each with its newline: what :func:`parse` says of each line,
+    in a fraction of the time.
+
+    All are decoded at once, as an array that has each line in brackets of its own. Where a line
+    is not exactly one value the brackets do not match, or there are more pairs of them than
+    lines; then the lines are looked at one by one.
+    """
+    inside = whole[:-1].replace(b"\n", b"],\n[")
     try:
-        rows = list(map(_decode_row, lines))
+        rows = [row for (row,) in _decode_rows(b"[[%b]]" % inside)]
     except _UNREADABLE:
         rows = []
-    if rows and (all(map(_symbol, rows)) or all(map(_legs, rows))):
+    is_one_a_line = len(inside) == len(whole) - 1 + 3 * (len(rows) - 1)
+    if rows and is_one_a_line and (all(map(_symbol, rows)) or all(map(_legs, rows))):
         return Messages(rows, [])
     found = Messages([], [])
-    for message in map(parse, lines):
+    for message in map(parse, split(whole)):
         if isinstance(message, Row):
             found.rows.append(message)
         else:

@@ -18,9 +18,9 @@ import msgspec
 from common.clock import SECOND
 from common.feeds.frames import Frame, read_frames
 from common.feeds.roots import INDEXES
+from common.feeds.tradestation.beside import Beside
 from common.feeds.tradestation.book import Book
 from common.feeds.tradestation.messages import Malformed, Row, parse
-from common.feeds.tradestation.symbols import root_of
 from common.models import Session, SnapshotEnd, Update
 
 GROUP_US = SECOND
@@ -59,6 +59,7 @@ class ReplayedSession:
         :raises InputError: when a file turns out to be damaged.
         """
         book, seq = Book(self.recorded.symbol), 0
+        beside = Beside(self.recorded.symbol, INDEXES, self.counters)
         group: list[Update] = []
         second = -1
         for frame in chain.from_iterable(map(read_frames, self.paths)):
@@ -71,7 +72,10 @@ class ReplayedSession:
                 group = []
                 continue
             row = self._row(frame)
-            if row is None or self._is_beside(row):
+            if row is None:
+                continue
+            if beside.take(row):
+                group += beside.news(frame.time)
                 continue
             update = book.apply(row, frame.time, seq)
             if update is not None:
@@ -80,13 +84,6 @@ class ReplayedSession:
         if group:
             yield group
         self.counters["refused_rows"] = sum(book.refused.values())
-
-    def _is_beside(self, row: Row) -> bool:
-        """Whether a row is of a symbol that was quoted beside the underlying, such as VIX."""
-        root = root_of(row.name)
-        beside = root in INDEXES and root != self.recorded.symbol
-        self.counters["other_quotes"] += beside
-        return beside
 
     def _row(self, frame: Frame) -> Row | None:
         message = parse(frame.line)

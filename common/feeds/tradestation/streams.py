@@ -31,7 +31,7 @@ from common.feeds.tradestation.messages import (
     parse_all,
 )
 from common.feeds.tradestation.sources import Source
-from common.feeds.tradestation.wire import Lines
+from common.feeds.tradestation.wire import Lines, split
 
 log = logging.getLogger(__name__)
 HEALTHY_SECONDS = 30.0
@@ -47,11 +47,16 @@ class Arrival:
     """What one chunk of one stream completed."""
 
     source: str
-    lines: list[bytes]
-    """As they came, without ends of line."""
+    whole: bytes
+    """The lines as they came, each with its newline."""
     rows: list[Row]
     """The data among them, in order."""
     end_of_snapshot: bool = False
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines one by one, without ends of line."""
+        return split(self.whole)
 
 
 Deliver = Callable[[Arrival], Awaitable[None]]
@@ -196,17 +201,17 @@ class StreamReader:
         lines, connection = Lines(), self._connection
         async for chunk in self._client.stream(self._source.path, self._source.params):
             connection.opened = connection.opened or self._patience.now()
-            found = lines.feed(chunk)
-            rows, controls = parse_all(found)
+            whole = lines.feed(chunk)
+            rows, controls = parse_all(whole)
             self._counters["oversized_lines"] += lines.oversized
             lines.oversized = 0
             ended = any(
                 isinstance(control, StreamStatus) and control.status == "EndSnapshot"
                 for control in controls
             )
-            if found:
+            if whole:
                 self._counters["rows"] += len(rows)
-                await self._deliver(Arrival(self._source.name, found, rows, ended))
+                await self._deliver(Arrival(self._source.name, whole, rows, ended))
             for control in controls:
                 verdict = self._obey(control)
                 if verdict is not None:

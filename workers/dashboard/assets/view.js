@@ -46,8 +46,11 @@
       format.known(levels.expected_move) ? `±${format.price(levels.expected_move)}` : format.NONE,
       moveNote(levels.expected_move, spot), '',
     ],
-    atm_iv: ({ levels, expirations }) => [
-      format.percent(levels.atm_iv, 1), expirations.length ? dayOf(expirations[0].expiration) : '', '',
+    atm_iv: ({ levels, expirations, vix }) => [
+      format.percent(levels.atm_iv, 1),
+      [expirations.length ? dayOf(expirations[0].expiration) : '', format.known(vix) ? `VIX ${format.price(vix)}` : '']
+        .filter(Boolean).join(', '),
+      '',
     ],
     dex: ({ levels }) => [format.money(levels.dex), '$ of delta', tone(levels.dex)],
     vex: ({ levels }) => [format.money(levels.vex), 'per vol point', tone(levels.vex)],

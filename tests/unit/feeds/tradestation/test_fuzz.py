@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.feeds.tradestation import book as books
 from common.feeds.tradestation.book import Book
 from common.feeds.tradestation.messages import Malformed, Row, parse, parse_all
-from common.feeds.tradestation.wire import Lines
+from common.feeds.tradestation.wire import Lines, split
 from common.models import QuoteUpdate
 from tools.fuzz import Account, damaged_frames, fuzz
 
@@ -66,8 +66,8 @@ def _updates(chunks: list[bytes]) -> tuple[list[str], list[str], object]:
 @given(st.integers(0, 2**32))
 def test_many_lines_at_once_are_what_each_is_alone(seed: int) -> None:
     chance = random.Random(seed)
-    lines = Lines().feed(b"".join(itertools.islice(damaged_frames(chance), 15)))
-    messages, alone = parse_all(lines), [parse(line) for line in lines]
+    whole = Lines().feed(b"".join(itertools.islice(damaged_frames(chance), 15)))
+    messages, alone = parse_all(whole), [parse(line) for line in split(whole)]
     assert messages.rows == [message for message in alone if isinstance(message, Row)]
     assert messages.controls == [message for message in alone if not isinstance(message, Row)]
 

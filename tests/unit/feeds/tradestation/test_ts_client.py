@@ -111,14 +111,26 @@ def test_a_refused_login_stops_and_says_what_to_do(broker: Broker, status: int) 
 
 
 @pytest.mark.parametrize(
-    "reply", [httpx.ConnectError("no"), httpx.Response(503), httpx.Response(200, text="<html>")]
+    "reply",
+    [
+        httpx.ConnectError("no"),
+        httpx.Response(503),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(403, text="Stream quota exceeded"),
+        httpx.Response(403, json={"Error": "Forbidden", "Message": "Quota exceeded"}),
+        httpx.Response(401, json={"Error": "Unauthorized"}),
+        httpx.Response(403, text="<html>blocked</html>"),
+        httpx.Response(400, json={"error": "temporarily_unavailable"}),
+    ],
 )
 def test_a_sign_in_host_in_trouble_is_an_outage(
     broker: Broker, reply: httpx.Response | Exception
 ) -> None:
+    broker.file.save(Tokens(refresh="rotated"))
     broker.on("/oauth/token", reply)
     with pytest.raises(FeedError, match="sign-in host"):
         get(broker)
+    assert len(broker.requests) == 1  # the first login is not tried: this one was not refused
 
 
 def test_the_token_file_is_the_owners_alone_and_replaced_whole(broker: Broker) -> None:

@@ -302,8 +302,8 @@ def test_a_stream_that_is_refused_ends_the_session_with_its_reason(broker: Broke
 def test_a_reader_that_breaks_unexpectedly_ends_the_session_and_is_not_swallowed(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(lines: list[bytes]) -> None:
-        raise ZeroDivisionError(lines)
+    def broken(whole: bytes) -> None:
+        raise ZeroDivisionError(whole)
 
     monkeypatch.setattr("common.feeds.tradestation.streams.parse_all", broken)
     with pytest.raises(ZeroDivisionError):

@@ -20,7 +20,7 @@ from common.feeds.tradestation.feed import TradeStationFeed, TradeStationSession
 from common.feeds.tradestation.following import PAUSE_SECONDS
 from common.feeds.tradestation.listing import Choice
 from common.feeds.tradestation.open_streams import OVERLAP_SECONDS, Allowance
-from common.models import QuoteUpdate, SnapshotEnd, Update
+from common.models import QuoteUpdate, SnapshotEnd, Update, VixUpdate
 from common.selection import ExpirationRule, StrikeRule
 
 NOON = parse_instant("2026-11-24T12:00")
@@ -460,24 +460,26 @@ def test_vix_is_kept_beside_and_is_no_price_of_the_underlying(tmp_path: Path) ->
     path = tmp_path / "spy.frames.gz"
     stage.feed.tap = lambda session: FrameWriter(path, Header(session=session))
     vix = {"Symbol": "$vix.x", "Last": "17.31"}
-    stage.quote("SPY,$VIX.X", spot(670.0), vix, {"Symbol": "$VIX.X", "NetChange": "1"})
+    stage.quote("SPY,$VIX.X", spot(670.0), vix, {"Symbol": "$VIX.X", "NetChange": "1"}, vix)
 
     async def act(stage: Stage) -> None:
         await stage.first_pass(669, 670)
 
     stage.play(act)
     assert stage.session.beside.levels == {"VIX": 17.31}
-    assert stage.session.counters["other_quotes"] == 1
+    assert stage.session.counters["other_quotes"] == 2
     assert stage.session.counters["refused_rows"] == 0
 
-    async def replay() -> int:
+    async def replay() -> tuple[list[VixUpdate], int]:
         async for session in RecordingFeed([path], "SPY").sessions():
-            async for _ in session.frames():
-                pass
-            return session.counters["refused_rows"]
+            played = [update async for frame in session.frames() for update in frame]
+            found = [update for update in played if isinstance(update, VixUpdate)]
+            return found, session.counters["refused_rows"]
         raise AssertionError
 
-    assert asyncio.run(replay()) == 0
+    told = [update for update in stage.updates if isinstance(update, VixUpdate)]
+    assert [update.level for update in told] == [17.31]  # said once, however often it comes
+    assert asyncio.run(replay()) == (told, 0)
 
 
 @pytest.mark.parametrize(

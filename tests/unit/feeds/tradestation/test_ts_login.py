@@ -135,7 +135,8 @@ def test_the_exchange_proves_who_asks_by_secret_or_verifier(pkce: bool) -> None:
     ("reply", "kind"),
     [
         (httpx.Response(403, json={"error": "invalid_grant"}), CredentialsError),
-        (httpx.Response(401, text="<html>"), CredentialsError),
+        (httpx.Response(401, json={"error": "access_denied"}), CredentialsError),
+        (httpx.Response(401, text="<html>"), FeedError),
         (httpx.Response(500), FeedError),
         (httpx.Response(200, text="{}"), FeedError),
         (httpx.ConnectError("no route"), FeedError),

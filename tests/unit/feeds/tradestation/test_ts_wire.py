@@ -22,7 +22,7 @@ from common.feeds.tradestation.messages import (
     parse,
     parse_all,
 )
-from common.feeds.tradestation.wire import Lines
+from common.feeds.tradestation.wire import Lines, split
 
 NUMBERS = st.one_of(
     st.floats(0, 999, allow_nan=False).map(lambda value: f"{value:.2f}"),
@@ -59,7 +59,7 @@ def chunked(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 def updates(chunks: list[bytes]) -> list[Any]:
     """What a byte stream makes known, chunk by chunk."""
     lines, book = Lines(), Book("SPY")
-    messages = [parse(line) for chunk in chunks for line in lines.feed(chunk)]
+    messages = [parse(line) for chunk in chunks for line in split(lines.feed(chunk))]
     return [
         repr(book.apply(message, at)) if isinstance(message, Row) else message
         for at, message in enumerate(messages)
@@ -76,7 +76,7 @@ def test_any_chunks_give_the_same_updates(cut: tuple[bytes, list[bytes]]) -> Non
 @given(chunked())
 def test_every_line_is_a_message_of_the_protocol(cut: tuple[bytes, list[bytes]]) -> None:
     stream, _ = cut
-    messages = [parse(line) for line in Lines().feed(stream)]
+    messages = [parse(line) for line in split(Lines().feed(stream))]
     assert len(messages) == len([line for line in stream.split(b"\n") if line.strip()])
     assert not any(isinstance(message, Malformed) for message in messages)
 
@@ -88,7 +88,7 @@ def test_however_a_row_is_decoded_it_says_the_same(
     row = chain_row(strike, right, fields)
     usual, field_by_field = json.dumps(row), json.dumps({**row, "Error": None})
     said = [
-        Book("SPY").apply_all(parse_all([line.encode()]).rows, 1)
+        Book("SPY").apply_all(parse_all(line.encode() + b"\n").rows, 1)
         for line in (usual, field_by_field)
     ]
     assert len(said[0]) == 1
@@ -97,21 +97,56 @@ def test_however_a_row_is_decoded_it_says_the_same(
 
 def test_a_line_is_given_only_when_it_is_complete() -> None:
     lines = Lines()
-    assert lines.feed(b'{"a"') == []
-    assert lines.feed(b":1}") == []
-    assert lines.feed(b"\n") == [b'{"a":1}']
-    assert lines.feed(b"") == []
+    assert lines.feed(b'{"a"') == b""
+    assert lines.feed(b":1}") == b""
+    assert lines.feed(b"\n") == b'{"a":1}\n'
+    assert lines.feed(b"") == b""
+    assert lines.feed(b'\n{"b":2}\r\n \r\n{"c"') == b'\n{"b":2}\r\n \r\n'
+    assert split(b'\n{"b":2}\r\n \r\n') == [b'{"b":2}']
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 5000])
 def test_a_line_without_an_end_is_skipped_and_counted(size: int) -> None:
     lines = Lines(longest=100)
     stream = b"first\n" + b"x" * 1000 + b"\nlast\n"
-    found = [
-        line for at in range(0, len(stream), size) for line in lines.feed(stream[at : at + size])
-    ]
-    assert found == [b"first", b"last"]
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert b"".join(map(lines.feed, pieces)) == b"first\nlast\n"
     assert lines.oversized == 1
+
+
+def test_a_line_that_is_skipped_ends_where_it_ends() -> None:
+    lines = Lines(longest=10)
+    assert lines.feed(b"x" * 11) == b""
+    assert lines.feed(b"y" * 11 + b"\n" + b"z" * 11 + b"\nlast\n") == b"last\n"
+    assert lines.oversized == 2
+
+
+ROW = '{"Symbol":"SPY 261124C660","Bid":"1.5"}'
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [ROW + ROW],
+        [f"{ROW},{ROW}"],
+        [f"{ROW}],[{ROW}"],
+        [f"[{ROW}]"],
+        ['{"Symbol":', '"SPY 261124C660"}'],
+        ['{"Symbol":"SPY 261124C660"', '"Bid":"1.5"}'],
+        ['{"Symbol":"SPY 261124C660","x":["1"', '"2"]}', f"{ROW},{ROW}"],
+        ['{"Symbol":"SPY', '261124C660"}'],
+        ['{"Symbol":"SPY 261124C660","x":[[1', "2]]}"],
+        ["]", "["],
+        ["{}"],
+        [""],
+    ],
+)
+def test_lines_that_are_not_one_message_each_are_told_apart(lines: list[str]) -> None:
+    some = [ROW, *lines, ROW]
+    messages = parse_all("".join(f"{line}\n" for line in some).encode())
+    alone = [parse(line.encode()) for line in some if line]
+    assert messages.rows == [each for each in alone if isinstance(each, Row)]
+    assert messages.controls == [each for each in alone if not isinstance(each, Row)]
 
 
 @pytest.mark.parametrize(
