@@ -85,7 +85,9 @@ def test_a_query_is_one_whole_statement(name: str) -> None:
     assert "'" not in bare
     assert '"' not in bare
     assert re.match(
-        r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|ANALYZE|CREATE TEMPORARY TABLE)\b", bare
+        r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|ANALYZE|SET LOCAL"
+        r"|CREATE TEMPORARY TABLE|(?:CREATE|DROP) DATABASE)\b",
+        bare,
     )
 
 

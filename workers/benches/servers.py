@@ -153,17 +153,17 @@ def own_servers(*names: str) -> Iterator[Context]:
 def _own_database(server: str) -> Iterator[str]:
     """A database on a server, gone afterwards: its connection string."""
 
-    def run(*names: str) -> None:
+    def run(*statements: bytes) -> None:
         with connect(server, name="bench") as admin, storage_errors():
             admin.autocommit = True  # databases come and go outside transactions
-            for name in names:
-                admin.execute(query(name))
+            for statement in statements:
+                admin.execute(statement)
 
-    run("drop_bench_database", "create_bench_database")
+    run(query("drop_bench_database"), query("create_bench_database"))
     try:
         yield in_database(server, "gex_bench")
     finally:
-        run("drop_bench_database")
+        run(query("drop_bench_database"))
 
 
 @contextlib.contextmanager
