@@ -18,6 +18,8 @@ from common.errors import ServiceError
 
 LEVELS = ("celery", "beat")
 """The programs without which there is no level of record."""
+_DOUBLINGS = 3
+"""How often patience grows: to eight times what it is at first."""
 
 
 @dataclass(slots=True)
@@ -33,9 +35,13 @@ class Watchdog:
     memory: Memory
     monotonic: Callable[[], float] = time.monotonic
     _moved: dict[str, tuple[object, float]] = field(default_factory=dict, init=False)
+    _stood: dict[str, tuple[object, int]] = field(default_factory=dict, init=False)
+    """What stood still: where, and how often it was woken there."""
 
     def look(self) -> list[str]:
-        """Programs that stand still; each is named once, and then has its patience again.
+        """Programs that stand still; each is named once, and then has its patience again, twice
+        as much each time that it has not moved since: a busy machine starts them slowly, and who
+        is restarted before he has begun never begins.
 
         While Redis is out of reach, or without memory, nothing can be said, and everything has
         its patience anew: a restart would help nobody.
@@ -63,12 +69,17 @@ class Watchdog:
         """Whether it is what it was, for longer than patience; None is 'need not move'."""
         now = self.monotonic()
         before, since = self._moved.get(name, (None, now))
+        at, times = self._stood.get(name, (None, 0))
+        if times and seen is not None and seen != at:
+            del self._stood[name]
+            times = 0
         if seen is None or seen != before:
             self._moved[name] = (seen, now)
             return False
-        if now - since <= self.patience:
+        if now - since <= self.patience * 2 ** min(times, _DOUBLINGS):
             return False
         self._moved[name] = (seen, now)
+        self._stood[name] = (seen, times + 1)
         return True
 
     def _worker(self, name: str) -> object:

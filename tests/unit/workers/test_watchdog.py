@@ -71,6 +71,23 @@ def test_levels_that_stand_still_wake_those_who_make_them(house: House) -> None:
     assert house.look(after=1.0) == []  # they have their patience again
 
 
+def woken_after(house: House) -> int:
+    """How many seconds levels stand still until those who make them are woken."""
+    for second in range(1, 1000):
+        house.worker(int(house.clock.at) + 2)
+        if house.look(after=1.0):
+            house.dog.forget()  # as `gex up` does once it has restarted them
+            return second
+    raise AssertionError("never")
+
+
+def test_who_does_not_move_after_a_restart_is_given_more_time_each_time(house: House) -> None:
+    waited = [woken_after(house) for _ in range(5)]
+    assert [round(each / PATIENCE) for each in waited] == [1, 2, 4, 8, 8]
+    house.level(2)
+    assert round(woken_after(house) / PATIENCE) == 1  # it has moved, and stands again
+
+
 def test_a_frozen_worker_is_woken_first_and_alone(house: House) -> None:
     """Levels go on from the states that are there, or stand still because of it."""
     assert house.look(after=PATIENCE + 1) == ["greeks-0"]
