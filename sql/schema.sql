@@ -503,4 +503,5 @@ ALTER TABLE ONLY gex.spots
     ADD CONSTRAINT spots_pkey PRIMARY KEY (session_id, seq, "time");
 ALTER TABLE ONLY gex.strike_exposures
     ADD CONSTRAINT strike_exposures_pkey PRIMARY KEY (session_id, "time", strike);
+CREATE INDEX levels_net_gex ON ONLY gex.levels USING btree (session_id, "time") INCLUDE (net_gex);
 CREATE INDEX levels_symbol_time ON ONLY gex.levels USING btree (symbol, "time" DESC);

@@ -122,8 +122,9 @@ def _store_days(context: Context, connection: Connection) -> None:
         for table in _SERIES:
             connection.execute(query(f"repeat_{table}"), values)
         connection.commit()
-    connection.execute(query("analyze_history"))
-    connection.commit()
+    connection.autocommit = True  # as autovacuum does within a minute of such a load
+    connection.execute(query("vacuum_history"))
+    connection.autocommit = False
 
 
 def _store_day(store: Store) -> None:

@@ -15,7 +15,7 @@ from common.db.connection import Connection, query
 from common.db.store import Store
 from common.resources import project_root
 from workers.benches.figure import Figure
-from workers.benches.sample import recorded
+from workers.benches.sample import DAY, recorded
 from workers.context import Context
 
 _GOAL = 25.0
@@ -51,13 +51,12 @@ def _missing(reason: str) -> Figure:
 
 
 def _recorded_day(context: Context) -> Path | None:
-    """The recording that the settings name, else one of those that a clone's tests read."""
+    """The recording that the settings name, else the day that a clone's tests read."""
     if context.settings.recording:
         return Path(context.settings.recording)
     root = project_root()
-    folder = root.parent / "shared/data/intraday" if root else Path()
-    days = sorted(folder.glob("spy_0dte_????-??-??.csv.gz")) if root else []
-    return max(days, key=lambda day: day.stat().st_size, default=None)
+    day = root.parent / f"shared/data/intraday/spy_0dte_{DAY}.csv.gz" if root else None
+    return day if day is not None and day.is_file() else None
 
 
 def _store(context: Context, day: Path) -> None:
