@@ -141,8 +141,10 @@ def _parsed(figure_id: str, lines: list[bytes], shape: type, goal: float | None)
 
 
 def _over_a_socket() -> list[Figure]:
-    """First passes of a simulator's chain, read through httpx; its market stands still."""
-    with own_simulator("--step", "3600") as (url, token):
+    """First passes of a simulator's chain, some rows a chunk, read through httpx; its market
+    stands still.
+    """
+    with own_simulator("--step", "3600", "--chunking", str(_ROWS_A_CHUNK)) as (url, token):
         reading = _Reading(url, token)
         ways = {"ours": reading.merged, "lines": reading.lines, "bytes": reading.bytes}
         seconds: dict[str, list[float]] = {name: [] for name in ways}
