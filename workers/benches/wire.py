@@ -141,8 +141,11 @@ def _parsed(figure_id: str, lines: list[bytes], shape: type, goal: float | None)
 
 
 def _over_a_socket() -> list[Figure]:
-    """First passes of a simulator's chain, read through httpx; its market stands still."""
-    with own_simulator("--step", "3600") as simulator:
+    """First passes of a simulator's chain, some rows a chunk, read through httpx; its market
+    stands still.
+    """
+    options = ("--step", "3600", "--chunking", str(_ROWS_A_CHUNK))
+    with own_simulator(*options) as simulator:
         reading = _Reading(simulator.url, simulator.token)
         ways = {"ours": reading.merged, "lines": reading.lines, "bytes": reading.bytes}
         seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -110,7 +110,10 @@ def simulator(
         bool, typer.Option("--rotate", help="Give a new refresh token at each refresh.")
     ] = False,
     chunking: Annotated[
-        str, typer.Option(help="Borders of a stream's chunks: line, merged, split (anywhere).")
+        str,
+        typer.Option(
+            help="Borders of a stream's chunks: line, merged, split (anywhere), or so many lines."
+        ),
     ] = "merged",
     heartbeat: Annotated[float, typer.Option(help="Seconds of silence before a heartbeat.")] = 5.0,
     faults: Annotated[
@@ -212,7 +215,7 @@ def _serve(context: Context, wishes: Wishes, port: int | None) -> None:
 
 def _site(context: Context, wishes: Wishes, memory: Memory) -> Site:
     """The simulator as wished for."""
-    from workers.simulator.chunking import CHUNKINGS  # noqa: PLC0415
+    from workers.simulator.chunking import chunking_of  # noqa: PLC0415
     from workers.simulator.exchange import Exchange  # noqa: PLC0415
     from workers.simulator.faults.running import Faults  # noqa: PLC0415
     from workers.simulator.quotas import RateLimits  # noqa: PLC0415
@@ -220,9 +223,7 @@ def _site(context: Context, wishes: Wishes, memory: Memory) -> Site:
     from workers.simulator.timeline import Timeline  # noqa: PLC0415
     from workers.simulator.tokens import Login, Tokens  # noqa: PLC0415
 
-    chunking = next((each for each in CHUNKINGS if each == wishes.chunking), None)
-    if chunking is None:
-        raise UsageError(f"--chunking: {wishes.chunking!r} is none of {', '.join(CHUNKINGS)}")
+    chunking = chunking_of(wishes.chunking)
     remembered = memory.read()
     market = _market(context, wishes)
     exchange = Exchange(

@@ -15,7 +15,7 @@ from random_day import NEAR, contracts
 
 from common.errors import UsageError
 from common.models import QUOTE, Expiry, MarketClock, contract_keys
-from workers.simulator.chunking import CHUNKINGS, Chunker
+from workers.simulator.chunking import CHUNKINGS, Chunker, Chunking, chunking_of
 from workers.simulator.contracts import Contracts, chain_root
 from workers.simulator.details import expiration_type
 from workers.simulator.memory import Memory, Remembered
@@ -76,13 +76,13 @@ def test_the_kind_of_an_expiration(day: str, kind: str) -> None:
 # --- chunks ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunking", CHUNKINGS)
+@pytest.mark.parametrize("chunking", [*CHUNKINGS, 1, 7])
 @given(st.lists(st.binary(min_size=1, max_size=400).map(lambda part: part + b"\n")))
 def test_chunks_are_the_same_bytes_whatever_their_borders(
-    chunking: str, lines: list[bytes]
+    chunking: Chunking, lines: list[bytes]
 ) -> None:
-    kind = next(each for each in CHUNKINGS if each == chunking)
-    chunks = Chunker(kind).chunks(lines)
+    assert chunking_of(str(chunking)) == chunking
+    chunks = Chunker(chunking).chunks(lines)
     assert b"".join(chunks) == b"".join(lines)
     assert all(chunks)
 
@@ -91,6 +91,7 @@ def test_borders_fall_where_they_are_asked_for() -> None:
     lines = [b'{"Symbol":"SPY","Last":"%d"}\n' % number for number in range(500)]
     assert Chunker("line").chunks(lines) == lines
     assert Chunker("merged").chunks(lines) == [b"".join(lines)]
+    assert [chunk.count(b"\n") for chunk in Chunker(150).chunks(lines)] == [150, 150, 150, 50]
     split = Chunker("split").chunks(lines)
     assert sum(not chunk.endswith(b"\n") for chunk in split) > len(split) / 2
     assert Chunker("split", seed=1).chunks(lines) != split
