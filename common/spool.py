@@ -78,7 +78,7 @@ class Spool:
     @property
     def size(self) -> int:
         """What waits [bytes]."""
-        return sum(self._sizes.values()) - (self._at.offset if self._sizes else 0)
+        return sum(self._sizes.values()) - (self._at.offset if self._at.file in self._sizes else 0)
 
     def open(self, start: Place) -> None:
         """Take possession of the files and look at what waits.

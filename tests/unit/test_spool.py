@@ -67,6 +67,20 @@ def test_what_is_written_is_read_in_order(make: Callable[..., Spool], tmp_path: 
     assert spool.first() is None
 
 
+def test_what_is_written_after_all_was_loaded_has_its_size_and_its_bound(
+    make: Callable[..., Spool], tmp_path: Path
+) -> None:
+    spool = make(max_bytes=700)
+    spool.write("quotes:SPY:x", entries(1, 2))
+    load(spool)
+    spool.write("quotes:SPY:x", entries(3, 4))
+    assert spool.size == sum(path.stat().st_size for path in files(tmp_path))
+    spool.write("quotes:SPY:x", entries(5, 6))
+    with pytest.raises(SpoolError, match="full"):
+        spool.write("quotes:SPY:x", entries(7, 8))
+    assert sum(path.stat().st_size for path in files(tmp_path)) <= 700
+
+
 def test_writing_goes_on_while_it_is_read(make: Callable[..., Spool]) -> None:
     spool, found = make(), []
     for number in range(30):
