@@ -86,7 +86,7 @@ class Batcher:
         self._least = 0
         """Rows that were left by the last conflation."""
         self.held_counts = 0
-        """Quotes whose volume or open interest had fallen and was held at what it was."""
+        """Quotes whose volume or open interest had fallen, or was missing, and was held."""
 
     @property
     def full(self) -> bool:

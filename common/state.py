@@ -87,6 +87,8 @@ def advance(
         spot_seq=int(newest["seq"]),
         spot=float(newest["price"]),
         prior_close=float(newest["prior_close"]),
+        vix=vix,
+        vix_time=vix_time,
     )
     if solved and quotes is held and len(held):
         return Advance(moved, np.zeros(0, GREEKS), taken, late)
@@ -100,8 +102,6 @@ def advance(
         parity_pairs=solution.parity_pairs,
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
-        vix=vix,
-        vix_time=vix_time,
     )
     touched = np.unique(np.searchsorted(quotes["key"], new["key"]))
     return Advance(advanced, greeks[touched], taken, late)

@@ -331,6 +331,15 @@ def test_a_price_alone_is_merged_without_solving_again() -> None:
     assert advance(marked, SHARD, price, PARAMETERS, solved=True).state.forward_source == "marked"
 
 
+def test_a_vix_that_comes_with_a_price_alone_is_kept() -> None:
+    before = step(StateBlob(), make_batch(quotes=make_quotes(), spots=make_spots(640.5))).state
+    batch = make_batch(2, spots=make_spots(641.0, seq=2000), vix=18.0, vix_time=NOON + 1)
+    known = advance(before, SHARD, [("2-0", batch)], PARAMETERS, solved=True)
+    anew = advance(before, SHARD, [("2-0", batch)], PARAMETERS)
+    assert (known.state.vix, known.state.vix_time) == (18.0, NOON + 1)
+    assert known.state.encode() == anew.state.encode()
+
+
 @pytest.mark.parametrize(
     "batch",
     [
