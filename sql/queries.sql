@@ -45,19 +45,44 @@ LIMIT 1;
 
 -- name: describe_session
 WITH present AS (
-    SELECT session_id FROM gex.sessions WHERE key = %(key)s
+    SELECT * FROM gex.sessions WHERE key = %(key)s FOR UPDATE
+), mine AS (
+    SELECT session_id FROM present
+), told AS (  -- of levels, where all that are new come after them
+    SELECT level_count, first_level_at, last_level_at, coverage_oi, coverage_gamma, oi_date
+    FROM present WHERE last_level_at < %(levels_since)s::timestamptz
+), part AS (
+    SELECT * FROM told
+    UNION ALL
+    SELECT count(*), min("time"), max("time"), avg(coverage_oi), avg(coverage_gamma), max(oi_date)
+    FROM gex.levels
+    WHERE session_id = (SELECT session_id FROM mine)
+      AND "time" > coalesce((SELECT last_level_at FROM told), '-infinity')
 ), level AS (
-    SELECT count(*) AS level_count, min("time") AS first_level_at, max("time") AS last_level_at,
-           avg(l.coverage_oi) AS coverage_oi, avg(l.coverage_gamma) AS coverage_gamma,
-           max(l.oi_date) AS oi_date
-    FROM gex.levels l JOIN present USING (session_id)
+    SELECT sum(level_count) AS level_count, min(first_level_at) AS first_level_at,
+           max(last_level_at) AS last_level_at, max(oi_date) AS oi_date,
+           sum(coverage_oi * level_count)
+               / sum(level_count) FILTER (WHERE coverage_oi IS NOT NULL) AS coverage_oi,
+           sum(coverage_gamma * level_count)
+               / sum(level_count) FILTER (WHERE coverage_gamma IS NOT NULL) AS coverage_gamma
+    FROM part
+), start AS (  -- the last entry before the new ones: silences that ended by then stand
+    SELECT coalesce(max("time"), '-infinity') AS at
+    FROM gex.entries
+    WHERE session_id = (SELECT session_id FROM mine)
+      AND "time" < %(entries_since)s::timestamptz
 ), silence AS (
     SELECT "time" AS since, lead("time") OVER (ORDER BY "time") AS until
-    FROM gex.entries JOIN present USING (session_id)
+    FROM gex.entries
+    WHERE session_id = (SELECT session_id FROM mine) AND "time" >= (SELECT at FROM start)
 ), found AS (
     SELECT since, until FROM silence
     WHERE until > since + %(patience)s::interval
       AND since >= %(open_at)s::timestamptz AND since < %(close_at)s::timestamptz
+    UNION
+    SELECT (pair->>0)::timestamptz, (pair->>1)::timestamptz
+    FROM start, present, jsonb_array_elements(gaps) AS pair
+    WHERE (pair->>1)::timestamptz <= start.at
     UNION
     SELECT since, until
     FROM unnest(%(lost_since)s::timestamptz[], %(lost_until)s::timestamptz[])
@@ -116,33 +141,34 @@ INSERT INTO gex.greeks SELECT * FROM staged_greeks ON CONFLICT DO NOTHING;
 -- name: empty_staged_greeks
 TRUNCATE staged_greeks;
 
--- name: insert_spots
-INSERT INTO gex.spots ("time", session_id, seq, symbol, price, prior_close)
-SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, seq, %(symbol)s, price,
-       nullif(prior_close, 'NaN')
-FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(seqs)s::bigint[],
-            %(prices)s::float8[], %(prior_closes)s::float8[])
-     AS row (at, session, seq, price, prior_close)
-ON CONFLICT DO NOTHING;
-
--- name: insert_entries
-INSERT INTO gex.entries (
-    "time", session_id, symbol, expiration, settlement, entry_ms, entry_n, epoch, batch, resets,
-    quotes, first_seq, last_seq, spot_seq, received_at
+-- name: insert_batch
+WITH spot AS (
+    INSERT INTO gex.spots ("time", session_id, seq, symbol, price, prior_close)
+    SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, seq, %(symbol)s, price,
+           nullif(prior_close, 'NaN')
+    FROM unnest(%(spot_times)s::bigint[], %(spot_sessions)s::integer[], %(seqs)s::bigint[],
+                %(prices)s::float8[], %(prior_closes)s::float8[])
+         AS row (at, session, seq, price, prior_close)
+    ON CONFLICT DO NOTHING
+), entry AS (
+    INSERT INTO gex.entries (
+        "time", session_id, symbol, expiration, settlement, entry_ms, entry_n, epoch, batch,
+        resets, quotes, first_seq, last_seq, spot_seq, received_at
+    )
+    SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, %(symbol)s,
+           %(expiration)s, %(settlement)s, entry_ms, entry_n, epoch, batch, resets, quotes,
+           first_seq, last_seq, spot_seq,
+           timestamptz 'epoch' + received * interval '1 microsecond'
+    FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(entry_ms)s::bigint[],
+                %(entry_n)s::bigint[], %(epochs)s::bigint[], %(batches)s::bigint[],
+                %(resets)s::boolean[], %(quotes)s::integer[], %(first_seqs)s::bigint[],
+                %(last_seqs)s::bigint[], %(spot_seqs)s::bigint[], %(received)s::bigint[])
+         AS row (at, session, entry_ms, entry_n, epoch, batch, resets, quotes, first_seq,
+                 last_seq, spot_seq, received)
+    ON CONFLICT DO NOTHING
 )
-SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, %(symbol)s, %(expiration)s,
-       %(settlement)s, entry_ms, entry_n, epoch, batch, resets, quotes, first_seq, last_seq,
-       spot_seq, timestamptz 'epoch' + received * interval '1 microsecond'
-FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(entry_ms)s::bigint[],
-            %(entry_n)s::bigint[], %(epochs)s::bigint[], %(batches)s::bigint[],
-            %(resets)s::boolean[], %(quotes)s::integer[], %(first_seqs)s::bigint[],
-            %(last_seqs)s::bigint[], %(spot_seqs)s::bigint[], %(received)s::bigint[])
-     AS row (at, session, entry_ms, entry_n, epoch, batch, resets, quotes, first_seq, last_seq,
-             spot_seq, received)
-ON CONFLICT DO NOTHING;
-
--- name: share_chain
-SELECT pg_advisory_xact_lock_shared(%(session_id)s, hashtext(%(shard)s));
+SELECT pg_advisory_xact_lock_shared(number, hashtext(%(shard)s))
+FROM (SELECT DISTINCT unnest(%(sessions)s::integer[])) AS session (number);
 
 -- name: own_chain
 SELECT pg_advisory_xact_lock(%(session_id)s, hashtext(%(shard)s));
@@ -184,7 +210,8 @@ FROM newest HAVING count(*) > 0
 ON CONFLICT DO NOTHING;
 
 -- name: make_partitions
-SELECT gex.make_partitions(%(series)s, %(instants)s::timestamptz[]);
+SELECT gex.make_partitions(series, %(instants)s::timestamptz[])
+FROM unnest(gex.series_and_sessions()) AS series WHERE series <> 'sessions';
 
 -- name: probe
 SELECT count(*) FROM gex.migrations;

@@ -503,5 +503,6 @@ ALTER TABLE ONLY gex.spots
     ADD CONSTRAINT spots_pkey PRIMARY KEY (session_id, seq, "time");
 ALTER TABLE ONLY gex.strike_exposures
     ADD CONSTRAINT strike_exposures_pkey PRIMARY KEY (session_id, "time", strike);
+CREATE INDEX entries_session_time ON ONLY gex.entries USING btree (session_id, "time");
 CREATE INDEX levels_net_gex ON ONLY gex.levels USING btree (session_id, "time") INCLUDE (net_gex);
 CREATE INDEX levels_symbol_time ON ONLY gex.levels USING btree (symbol, "time" DESC);

@@ -48,10 +48,9 @@ class StoreHandler:
         self._store = store
         self._strike_seconds = strike_seconds
         self._keep_seconds = keep_seconds
-        self._stored: set[str] = set()
         self._monotonic = monotonic
         self._trimmed = float("-inf")
-        self._described: dict[str, tuple[str, bool, float]] = {}
+        self._described: dict[str, tuple[Session, float]] = {}
 
     def streams(self) -> list[str]:
         """Every stream in use."""
@@ -69,7 +68,6 @@ class StoreHandler:
             contents = decoded(entries, Batch.decode)
             batches = [(entry.id, batch) for entry, batch in zip(entries, contents, strict=True)]
             saved = self._store.save_quotes(symbol, keys.stream_shard(stream), batches)
-            self._stored.update(batch.header.session for _, batch in batches)
             self._bury(stream, entries, saved, lambda n, at: batches[n][1].part(at).encode())
             return Outcome(_counts("quotes", saved))
         if stream.startswith(keys.GREEKS_PREFIX):
@@ -116,20 +114,20 @@ class StoreHandler:
             self._trimmed = self._monotonic()
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
-            if session and session.key in self._stored:
+            if session:
                 self._describe(symbol, session)
 
     def _describe(self, symbol: str, session: Session) -> None:
-        """Once at first, then now and then, and once it has ended: it has grown."""
+        """Once at first, once it has ended, and now and then if there is news of it."""
         now = self._monotonic()
-        described = self._described.get(symbol)
-        if (
-            described is None
-            or described[:2] != (session.key, session.ended)
-            or now - described[2] >= _DESCRIBE_SECONDS
-        ):
-            self._store.describe_session(session)
-            self._described[symbol] = (session.key, session.ended, now)
+        before, at = self._described.get(symbol, (None, 0.0))
+        if before and (before.key, before.ended) == (session.key, session.ended):
+            if before == session and not self._store.has_news(session.key):
+                return
+            if now - at < _DESCRIBE_SECONDS:
+                return
+        there = self._store.describe_session(session)
+        self._described[symbol] = (session, now if there else float("-inf"))
 
     def rest(self) -> None:
         """Nothing: the database has it all."""

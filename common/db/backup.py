@@ -304,13 +304,16 @@ def _is_new(connection: Connection, sessions: pa.Table) -> bool:
 
 
 def _load(connection: Connection, tables: dict[str, pa.Table]) -> None:
-    for name, table in tables.items():
-        if name != "sessions" and table.num_rows:
-            import pyarrow.compute as pc  # noqa: PLC0415  slow to import
+    import pyarrow.compute as pc  # noqa: PLC0415  slow to import
 
-            days = pc.unique(pc.cast(table.column("time"), "date32", safe=False)).to_pylist()
-            instants = [_midnight(day) for day in days]
-            connection.execute(query("make_partitions"), {"series": name, "instants": instants})
+    days = {
+        day
+        for name, table in tables.items()
+        if name != "sessions"
+        for day in pc.unique(pc.cast(table.column("time"), "date32", safe=False)).to_pylist()
+    }
+    instants = [_midnight(day) for day in sorted(days)]
+    connection.execute(query("make_partitions"), {"instants": instants})
     _copy_all(connection, tables)
 
 

@@ -7,6 +7,7 @@ Owns these three; must not know what the rows mean, nor hold SQL.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,11 +18,10 @@ import psycopg
 from common.bus.codec import Batch
 from common.clock import to_datetime
 from common.db.connection import Connection, query
-from common.db.rows import DAY_US, Table, entry_values, near
+from common.db.rows import DAY_US, Table, near
 from common.errors import RejectedError
-from common.models import Expiry
 
-_REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 T = TypeVar("T")
 
 
@@ -37,9 +37,13 @@ class Refused:
 
 
 class Loader:
-    """COPY into the tables of one database."""
+    """COPY and INSERT into the tables of one database, within the transaction that is open."""
 
     def __init__(self) -> None:
+        self.careful = False
+        """Whether a part that fails is undone, and tried in another way or by its halves. Else
+        it fails the transaction, to be tried again carefully: rarely, so that the savepoints
+        cost a transaction nothing as a rule."""
         self._repeating: set[str] = set()
 
     def load(
@@ -47,10 +51,10 @@ class Loader:
     ) -> tuple[int, list[Refused]]:
         """Rows that are new, and those that the database refuses, found by halving."""
         try:
-            return with_partitions(
-                connection, (table.name,), instants, lambda: self._copy(connection, table)
-            ), []
-        except _REFUSALS as error:
+            return self.write(connection, instants, lambda: self._copy(connection, table)), []
+        except REFUSALS as error:
+            if not self.careful:
+                raise
             if len(table) == 1:
                 reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
                 return 0, [Refused(int(table.entries[0]), int(table.places[0]), reason)]
@@ -61,6 +65,18 @@ class Loader:
             refused += bad
         return new, refused
 
+    def write(self, connection: Connection, instants: list[datetime], write: Callable[[], T]) -> T:
+        """Write; where that fails for want of a partition, make those of the instants and retry."""
+        try:
+            with self._part(connection):
+                return write()
+        except psycopg.errors.CheckViolation:
+            if not instants or not self.careful:
+                raise
+        connection.execute(query("make_partitions"), {"instants": instants})
+        with self._part(connection):
+            return write()
+
     def _copy(self, connection: Connection, table: Table) -> int:
         """COPY rows; on a unique violation the same rows through a staging table. New rows.
 
@@ -68,12 +84,14 @@ class Loader:
         """
         if table.name not in self._repeating:
             try:
-                with connection.transaction():
+                with self._part(connection):
                     _copy_in(connection, f"copy_{table.name}", table)
                 return len(table)
             except psycopg.errors.UniqueViolation:
                 self._repeating.add(table.name)
-        with connection.transaction():
+                if not self.careful:
+                    raise
+        with self._part(connection):
             connection.execute(query(f"stage_{table.name}"))
             _copy_in(connection, f"copy_staged_{table.name}", table)
             new = connection.execute(query(f"insert_staged_{table.name}")).rowcount
@@ -82,44 +100,14 @@ class Loader:
             self._repeating.discard(table.name)
         return new
 
+    def _part(self, connection: Connection) -> AbstractContextManager[Any]:
+        return connection.transaction() if self.careful else nullcontext()
+
 
 def _copy_in(connection: Connection, name: str, table: Table) -> None:
     with connection.cursor() as cursor, cursor.copy(query(name)) as copy:
         for piece in table.pack():
             copy.write(piece)
-
-
-def insert_rows(
-    connection: Connection,
-    series: str,
-    name: str,
-    instants: list[datetime],
-    values: dict[str, Any],
-) -> int:
-    """Run an INSERT of rows of these instants; rows that are new."""
-    return with_partitions(
-        connection, (series,), instants, lambda: connection.execute(query(name), values)
-    ).rowcount
-
-
-def with_partitions(
-    connection: Connection,
-    series: tuple[str, ...],
-    instants: list[datetime],
-    write: Callable[[], T],
-) -> T:
-    """Write; where that fails for want of a partition, make those of the instants and retry."""
-    try:
-        with connection.transaction():
-            return write()
-    except psycopg.errors.CheckViolation:
-        if not instants:
-            raise
-    for name in series:
-        values = {"series": name, "instants": instants}
-        connection.execute(query("make_partitions"), values)
-    with connection.transaction():
-        return write()
 
 
 def timely(table: Table, sessions: Sequence[str]) -> tuple[Table, list[Refused]]:
@@ -145,43 +133,19 @@ def days_of(times: Any, keys: set[str]) -> list[datetime]:
     return [to_datetime(day * DAY_US) for day in np.unique(times[possible] // DAY_US).tolist()]
 
 
-def save_entries(
-    connection: Connection,
-    symbol: str,
-    expiry: Expiry,
-    entries: Sequence[tuple[str, Batch]],
-    sessions: Any,
-) -> None:
-    """Write down what each entry brought; ``sessions`` are the numbers of theirs."""
-    values = entry_values(entries, sessions)
-    instants = [to_datetime(at) for at in values["times"]]
-    place = {
-        "symbol": symbol,
-        "expiration": expiry.expiration,
-        "settlement": expiry.settlement,
-    }
-    insert_rows(connection, "entries", "insert_entries", instants, {**values, **place})
-
-
-def save_spots(
-    connection: Connection, symbol: str, batches: Sequence[Batch], sessions: Any
-) -> None:
-    """Store the prices of the underlying; ``sessions`` are the numbers of the batches'.
+def spot_values(symbol: str, batches: Sequence[Batch], sessions: Any) -> dict[str, Any]:
+    """Prices of the underlying as columns; ``sessions`` are the numbers of the batches'.
 
     :raises RejectedError: when the time of one cannot be of its session.
     """
     spots = np.concatenate([batch.spots for batch in batches])
-    if not len(spots):
-        return
     if not all(near(batch.spots["time"], batch.header.session).all() for batch in batches):
         raise RejectedError(f"the time of a price of {symbol} is not of its session")
-    values = {
+    return {
         "symbol": symbol,
-        "times": spots["time"].tolist(),
-        "sessions": np.repeat(sessions, [len(batch.spots) for batch in batches]).tolist(),
+        "spot_times": spots["time"].tolist(),
+        "spot_sessions": np.repeat(sessions, [len(batch.spots) for batch in batches]).tolist(),
         "seqs": spots["seq"].tolist(),
         "prices": spots["price"].tolist(),
         "prior_closes": spots["prior_close"].tolist(),
     }
-    keys = {batch.header.session for batch in batches}
-    insert_rows(connection, "spots", "insert_spots", days_of(spots["time"], keys), values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +30,7 @@ from common.db.binary import (
     prices,
 )
 from common.levels_json import front_max_pain
-from common.models import FLAG_WITHDRAWN, BoolArray, Expiry, JsonDict, Rows, Status
+from common.models import FLAG_WITHDRAWN, BoolArray, Expiry, JsonDict, Rows, Session, Status
 
 DAY_US = 86_400 * SECOND
 FAR_DAYS = 32
@@ -131,8 +131,8 @@ def last_of_each(table: Table, contracts: npt.NDArray[Any], period_us: int) -> T
     return table.take(np.sort(len(table) - 1 - first))
 
 
-def entry_values(entries: Sequence[tuple[str, Batch]], sessions: Rows) -> dict[str, list[Any]]:
-    """Columns of ``gex.entries``, a list each."""
+def entry_values(entries: Sequence[tuple[str, Batch]]) -> dict[str, list[Any]]:
+    """Columns of ``gex.entries``, a list each, but for the sessions."""
     columns: dict[str, list[Any]] = {
         name: []
         for name in (
@@ -154,7 +154,7 @@ def entry_values(entries: Sequence[tuple[str, Batch]], sessions: Rows) -> dict[s
         columns["last_seqs"].append(int(quotes["seq"].max()) if len(quotes) else None)
         columns["spot_seqs"].append(int(spots["seq"].max()) if len(spots) else None)
         columns["received"].append(header.received_us)
-    return {"sessions": sessions.tolist(), **columns}
+    return columns
 
 
 def near(times: npt.NDArray[np.int64], session: str) -> BoolArray:
@@ -197,6 +197,20 @@ def level_row(at: int, session: int, result: JsonDict) -> dict[str, Any]:
         "oi_date": quality["oi_date"],
         "result": {name: value for name, value in result.items() if name != "strikes"},
         "watermark": result["watermark"],
+    }
+
+
+def session_row(session: Session) -> dict[str, Any]:
+    """What the record of a session says of it, for its row in ``gex.sessions``."""
+    return {
+        "key": session.key,
+        "open_at": to_datetime(session.open_us),
+        "close_at": to_datetime(session.close_us),
+        "source": session.source,
+        "ended": session.ended,
+        "patience": timedelta(microseconds=session.stale_after_us),
+        "lost_since": [to_datetime(since) for since, _ in session.gaps],
+        "lost_until": [to_datetime(until) for _, until in session.gaps],
     }
 
 

@@ -19,16 +19,24 @@ from common.bus.codec import Batch, Result
 from common.clock import SECOND, to_datetime
 from common.db.connection import Connection, query, storage_errors
 from common.db.load import (
+    REFUSALS,
     Loader,
     Refused,
     days_of,
-    insert_rows,
-    save_entries,
-    save_spots,
+    spot_values,
     timely,
-    with_partitions,
 )
-from common.db.rows import Table, greek_table, last_of_each, level_row, quote_table
+from common.db.news import News
+from common.db.rows import (
+    Table,
+    entry_values,
+    greek_table,
+    last_of_each,
+    level_row,
+    quote_table,
+    session_noon,
+    session_row,
+)
 from common.errors import RejectedError, SlowStatementError
 from common.models import Expiry, JsonDict, Session
 
@@ -78,6 +86,7 @@ class Store:
         self._connection: Connection | None = None
         self._sessions: dict[str, int] = {}
         self._loader = Loader()
+        self._news = News()
         self._slots: dict[str, int] = {}
         self._grown: dict[tuple[str, str], _Growth] = {}
 
@@ -91,15 +100,25 @@ class Store:
         """Store quote batches of one expiry, a list of (entry id, batch)."""
         expiry = Expiry.from_shard(shard)
         batches = [batch for _, batch in entries]
+        brought = entry_values(entries)
+        instants = [to_datetime(at) for at in brought["times"]]
 
         def write(connection: Connection) -> Saved:
             sessions = self._numbers(connection, batches)
-            for number in np.unique(sessions).tolist():
-                place = {"session_id": number, "shard": shard}
-                connection.execute(query("share_chain"), place)
+            values = {
+                **brought,
+                **spot_values(symbol, batches, sessions),
+                "sessions": sessions.tolist(),
+                "shard": shard,
+                "expiration": expiry.expiration,
+                "settlement": expiry.settlement,
+            }
+            self._loader.write(
+                connection,
+                instants,
+                lambda: connection.execute(query("insert_batch"), values),
+            )
             table = quote_table(symbol, expiry, batches, sessions)
-            save_spots(connection, symbol, batches, sessions)
-            save_entries(connection, symbol, expiry, entries, sessions)
             keys = np.concatenate([batch.quotes["key"] for batch in batches])
             saved = self._save(connection, table, keys, batches)
             if saved.known < len(table):
@@ -107,7 +126,8 @@ class Store:
             return saved
 
         saved = self._transaction(write)
-        for batch in batches:
+        for batch, at in zip(batches, brought["times"], strict=True):
+            self._news.add(batch.header.session, entries=at)
             growth = self._grown.setdefault((batch.header.session, shard), _Growth(symbol))
             growth.rows += len(batch.quotes)
             growth.instants = (
@@ -137,9 +157,11 @@ class Store:
                     "expiration": expiry.expiration,
                     "settlement": expiry.settlement,
                 }
-                return insert_rows(
-                    connection, "checkpoints", "insert_checkpoint", growth.instants, values
-                )
+                return self._loader.write(
+                    connection,
+                    growth.instants,
+                    lambda: connection.execute(query("insert_checkpoint"), values),
+                ).rowcount
 
             self._transaction(write)
             del self._grown[session, shard]
@@ -205,39 +227,48 @@ class Store:
         def write(connection: Connection) -> Saved:
             # made outside the part that may be tried twice, as they are remembered
             sessions = {key: self._session(connection, key) for _, key, _ in levels}
-            new = with_partitions(
-                connection,
-                ("levels", "strike_exposures"),
-                instants,
-                lambda: insert(connection, sessions),
-            )
+            new = self._loader.write(connection, instants, lambda: insert(connection, sessions))
             return Saved(len(levels), len(levels) - new)
 
-        return self._transaction(write)
+        saved = self._transaction(write)
+        for at, key, _ in levels:
+            self._news.add(key, levels=at)
+        return saved
 
-    def describe_session(self, session: Session) -> None:
+    def has_news(self, session: str) -> bool:
+        """Whether there is more to a session, by its key, than it was last described with."""
+        return self._news.any(session)
+
+    def describe_session(self, session: Session) -> bool:
         """Say of a session, if its row is there, what its record says and what became of it:
-        levels and their coverage, and the silences of the feed."""
-        values = {
-            "key": session.key,
-            "open_at": to_datetime(session.open_us),
-            "close_at": to_datetime(session.close_us),
-            "source": session.source,
-            "ended": session.ended,
-            "patience": timedelta(microseconds=session.stale_after_us),
-            "lost_since": [to_datetime(since) for since, _ in session.gaps],
-            "lost_until": [to_datetime(until) for _, until in session.gaps],
-        }
-        self._transaction(lambda connection: connection.execute(query("describe_session"), values))
+        levels and their coverage, and the silences of the feed.
+
+        While it goes on only what is new is looked at, and everything once by each process and
+        when it has ended.
+
+        :returns: whether the row is there.
+        """
+        entries, levels = (None, None) if session.ended else self._news.since(session.key)
+        values = {**session_row(session), "entries_since": entries, "levels_since": levels}
+        found = self._transaction(
+            lambda connection: connection.execute(query("describe_session"), values).rowcount
+        )
+        self._news.told(session.key)
+        return bool(found)
 
     def _transaction(self, write: Callable[[Connection], T]) -> T:
+        """Write; what the database refuses is tried once more, carefully."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
             self._sessions.clear()
         done = False
         try:
-            with storage_errors(), self._connection.transaction():
-                result = write(self._connection)
+            with storage_errors():
+                try:
+                    result = self._attempt(self._connection, write, careful=False)
+                except REFUSALS:
+                    self._sessions.clear()
+                    result = self._attempt(self._connection, write, careful=True)
             done = True
         except SlowStatementError as error:
             self._probe()  # an outage, if this fails too
@@ -249,6 +280,13 @@ class Store:
                 if self._connection and (self._connection.broken or self._connection.closed):
                     self.close()
         return result
+
+    def _attempt(
+        self, connection: Connection, write: Callable[[Connection], T], *, careful: bool
+    ) -> T:
+        self._loader.careful = careful
+        with connection.transaction():
+            return write(connection)
 
     def _probe(self) -> None:
         """:raises StorageError: the database does not answer a trivial question either."""
@@ -276,6 +314,8 @@ class Store:
         ).fetchone()
         if row is None:  # made by another transaction since the statement began
             raise psycopg.OperationalError("the session row is being made elsewhere")
+        noon = to_datetime(session_noon(key))
+        connection.execute(query("make_partitions"), {"instants": [noon]})
         self._sessions[key] = row[0]
         return int(row[0])
 

@@ -88,19 +88,19 @@ def test_migrations_at_the_same_time_are_applied_once(database_url: str) -> None
     assert all(a in (0, len(migrations())) or "another process" in str(a) for a in answers)
 
 
-def test_a_partition_that_two_want_at_once_is_made_once(database_url: str) -> None:
+def test_a_partition_that_two_want_at_once_is_made_once(embedded_url: str) -> None:
     wanted = "SELECT gex.make_partitions('quotes', ARRAY[timestamptz '2031-08-19'])"
 
     def make() -> int:
-        with open_database(database_url) as connection:
+        with open_database(embedded_url) as connection:
             row = connection.execute(wanted).fetchone()
             assert row is not None
             return int(row[0])
 
-    with open_database(database_url) as first:
+    with open_database(embedded_url) as first:
         migrate.migrate(first)
         assert first.execute(wanted).fetchone() == (1,)
-        with ThreadPoolExecutor(1) as pool, open_database(database_url) as watch:
+        with ThreadPoolExecutor(1) as pool, open_database(embedded_url) as watch:
             second = pool.submit(make)
             waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             wait_until(

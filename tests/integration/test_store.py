@@ -9,13 +9,11 @@ from typing import Any
 import fakeredis
 import numpy as np
 import pytest
+from harness import wait_until
 from history import (
-    CLOSE,
     DAY,
-    KEY,
     NOON,
     NOON_US,
-    OPEN,
     SHARD,
     all_rows,
     batch,
@@ -35,7 +33,7 @@ from common.db import migrate
 from common.db.connection import Connection, connect
 from common.db.store import Saved, Store
 from common.errors import RejectedError, StorageError
-from common.models import Session, Status
+from common.models import Status
 from workers.actor import Actor, Policy
 from workers.store import StoreHandler
 
@@ -138,6 +136,30 @@ def test_entries_say_what_each_brought(store: Store, plain: Connection) -> None:
         (1001, 0, 1, 2, False, 10, 10, 19, 1_000_002),
         (9000, 3, 1, 3, False, 0, None, None, 1_000_003),
     ]
+
+
+def test_nothing_fails_on_an_ordinary_day(store: Store, plain: Connection) -> None:
+    """Every partition is there before its first row, so the server has no error to log."""
+
+    def undone() -> int:
+        plain.commit()
+        row = plain.execute(
+            "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    before = undone()
+    store.save_levels(levels(3), strike_seconds=60)
+    store.save_greeks("SPY", [result(10)])
+    for one in entries(6, 1000):
+        store.save_quotes("SPY", SHARD, [one])
+    assert store.make_checkpoints() == 1
+    store.close()
+    gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+    gone += " AND application_name = 'gex-store')"
+    wait_until(lambda: plain.execute(gone).fetchone() == (True,), seconds=5, what="its farewell")
+    assert undone() == before
 
 
 # --- once in effect --------------------------------------------------------------------------
@@ -322,35 +344,7 @@ class CutStore(Store):
         return saved
 
 
-# --- sessions --------------------------------------------------------------------------------
-
-
-def test_a_session_tells_its_gaps_and_its_coverage(store: Store, plain: Connection) -> None:
-    minute = 60 * SECOND
-    for number, at in enumerate((0, 10 * SECOND, 5 * minute, 5 * minute + SECOND), 1):
-        one = batch(quotes(10, seq=10 * number, time=NOON_US + at), number=number)
-        store.save_quotes("SPY", SHARD, [(f"{number}-0", one)])
-    store.save_levels(levels(6), strike_seconds=60)
-    session = Session(
-        key=KEY, symbol="SPY", feed="simulator", trading_date=DAY, open_us=OPEN, close_us=CLOSE,
-        stale_after_us=15 * SECOND, source="a test", ended=True,
-        gaps=[(NOON_US + 7 * minute, NOON_US + 7 * minute + SECOND)],
-    )  # fmt: skip
-    store.describe_session(session)
-    row = plain.execute(
-        "SELECT open_at, close_at, source, ended, oi_date, coverage_oi, level_count, gaps,"
-        " software, last_level_at - first_level_at FROM gex.sessions"
-    ).fetchone()
-    assert row is not None
-    opened, closed, source, ended, oi_date, coverage, number, gaps, software, span = row
-    assert (closed - opened, source, ended, oi_date) == (
-        timedelta(hours=6.5), "a test", True, DAY,
-    )  # fmt: skip
-    assert (coverage, number, software) == (pytest.approx(0.8), 6, "test")
-    assert span == timedelta(seconds=100)
-    silence, lost = [(since[11:19], until[11:19]) for since, until in gaps]
-    assert silence == ("16:00:10", "16:05:00")
-    assert lost == ("16:07:00", "16:07:01")
+# --- errors ------------------------------------------------------------------------------------
 
 
 def test_a_rejected_price_is_no_outage(store: Store) -> None:

@@ -13,7 +13,7 @@ from common.db import sql
 from common.resources import resource
 
 PACKAGE = Path(sql.__file__).parent
-RUNNERS = {"query": 0, "_scalar": 1, "_rows": 1, "insert_rows": 2}
+RUNNERS = {"query": 0, "_scalar": 1, "_rows": 1}
 """Function that runs a named query → place of the name among its arguments."""
 TABLES = (
     "quotes", "greeks", "spots", "entries", "checkpoints", "levels", "sessions",

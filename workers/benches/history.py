@@ -115,9 +115,8 @@ def _store_days(context: Context, connection: Connection) -> None:
     store.close()
     for days in _days()[1:]:
         values = {"days": days, "key": f"SPY:{DAY - timedelta(days=days)}:bench"}
-        for series in _SERIES:
-            weeks = {"series": series, "instants": [to_datetime(_OPEN) - timedelta(days=days)]}
-            connection.execute(query("make_partitions"), weeks)
+        weeks = {"instants": [to_datetime(_OPEN) - timedelta(days=days)]}
+        connection.execute(query("make_partitions"), weeks)
         connection.execute(query("repeat_session"), values)
         for table in _SERIES:
             connection.execute(query(f"repeat_{table}"), values)

@@ -34,6 +34,7 @@ class FakeStore:
         self.levels: list[tuple[int, str, JsonDict]] = []
         self.cadences: list[float] = []
         self.described: list[Session] = []
+        self.news = False
         self.refused: tuple[Refused, ...] = ()
         self.away = False
         self.closed = False
@@ -44,6 +45,7 @@ class FakeStore:
             raise StorageError("PostgreSQL: away")
         rows = sum(len(batch.quotes) for _, batch in entries)
         self.quotes.append((symbol, shard, rows))
+        self.news = True
         return Saved(rows, refused=self.refused)
 
     def save_greeks(self, symbol: str, results: Sequence[Result]) -> Saved:
@@ -64,9 +66,16 @@ class FakeStore:
         """None is due."""
         return 0
 
-    def describe_session(self, session: Session) -> None:
-        """What would be an UPDATE of the session's row."""
-        self.described.append(session)
+    def has_news(self, _session: str) -> bool:
+        """Since it was last described."""
+        return self.news
+
+    def describe_session(self, session: Session) -> bool:
+        """What would be an UPDATE of the session's row, which the first quotes make."""
+        self.news = False
+        if self.quotes:
+            self.described.append(session)
+        return bool(self.quotes)
 
     def close(self) -> None:
         """The last act."""
@@ -317,12 +326,28 @@ def test_a_session_is_described_once_its_row_is_there(
     assert store.described == [session]
     clock[0] = 61.0
     handler.maintain()
+    assert store.described == [session], "nothing has come since"
+    handler.handle(STREAM, [quotes_entry()])
+    handler.maintain()
     assert store.described == [session, session], "it has grown since"
+    handler.handle(STREAM, [quotes_entry()])
+    handler.maintain()
+    assert store.described == [session, session], "not again within a minute"
     ended = msgspec.structs.replace(session, ended=True)
     Cache(client).save_session(ended)
     handler.maintain()
     handler.maintain()
     assert store.described == [session, session, ended]
+
+
+def test_a_session_that_ended_while_no_store_worker_ran_is_described(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    ended = make_session(ended=True)
+    Cache(client).start_session(ended, keep_shards=False)
+    store.quotes.append(("SPY", SHARD, 4))  # by the one before
+    handler.maintain()
+    assert store.described == [ended]
 
 
 def test_closing_closes_the_database(handler: StoreHandler, store: FakeStore) -> None:
