@@ -174,9 +174,12 @@ FROM (SELECT DISTINCT unnest(%(sessions)s::integer[])) AS session (number);
 SELECT pg_advisory_xact_lock(%(session_id)s, hashtext(%(shard)s));
 
 -- name: forget_checkpoints
-DELETE FROM gex.checkpoints
-WHERE session_id = %(session_id)s AND expiration = %(expiration)s
-  AND settlement = %(settlement)s AND seq >= %(seq)s;
+DELETE FROM gex.checkpoints c
+USING (SELECT session_id, min(first_seq) AS seq
+       FROM unnest(%(sessions)s::integer[], %(first_seqs)s::bigint[]) AS row (session_id, first_seq)
+       GROUP BY session_id) AS came
+WHERE c.session_id = came.session_id AND c.expiration = %(expiration)s
+  AND c.settlement = %(settlement)s AND c.seq >= came.seq;
 
 -- name: insert_checkpoint
 WITH span AS (

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 
 from common.bus.codec import Batch
@@ -23,6 +23,8 @@ from common.errors import RejectedError
 
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 T = TypeVar("T")
+Times = Sequence[int] | npt.NDArray[np.int64]
+"""Market times [us]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,10 @@ class Loader:
         cost a transaction nothing as a rule."""
         self._repeating: set[str] = set()
 
-    def load(
-        self, connection: Connection, table: Table, instants: list[datetime]
-    ) -> tuple[int, list[Refused]]:
+    def load(self, connection: Connection, table: Table, times: Times) -> tuple[int, list[Refused]]:
         """Rows that are new, and those that the database refuses, found by halving."""
         try:
-            return self.write(connection, instants, lambda: self._copy(connection, table)), []
+            return self.write(connection, times, lambda: self._copy(connection, table)), []
         except REFUSALS as error:
             if not self.careful:
                 raise
@@ -65,14 +65,16 @@ class Loader:
             refused += bad
         return new, refused
 
-    def write(self, connection: Connection, instants: list[datetime], write: Callable[[], T]) -> T:
-        """Write; where that fails for want of a partition, make those of the instants and retry."""
+    def write(self, connection: Connection, times: Times, write: Callable[[], T]) -> T:
+        """Write; where that fails for want of a partition, make those of the times and retry."""
         try:
             with self._part(connection):
                 return write()
         except psycopg.errors.CheckViolation:
-            if not instants or not self.careful:
+            if not len(times) or not self.careful:
                 raise
+        days = np.unique(np.asarray(times) // DAY_US).tolist()
+        instants = [to_datetime(day * DAY_US) for day in days]
         connection.execute(query("make_partitions"), {"instants": instants})
         with self._part(connection):
             return write()
@@ -125,12 +127,6 @@ def timely(table: Table, sessions: Sequence[str]) -> tuple[Table, list[Refused]]
     places = zip(table.entries[odd].tolist(), table.places[odd].tolist(), strict=True)
     refused = [Refused(entry, place, "its time is not of its session") for entry, place in places]
     return table.take(np.flatnonzero(fits)), refused
-
-
-def days_of(times: Any, keys: set[str]) -> list[datetime]:
-    """An instant of every day that rows of these sessions may be of."""
-    possible = np.any([near(times, key) for key in keys], axis=0)
-    return [to_datetime(day * DAY_US) for day in np.unique(times[possible] // DAY_US).tolist()]
 
 
 def spot_values(symbol: str, batches: Sequence[Batch], sessions: Any) -> dict[str, Any]:

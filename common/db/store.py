@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,12 +22,12 @@ from common.db.load import (
     REFUSALS,
     Loader,
     Refused,
-    days_of,
     spot_values,
     timely,
 )
 from common.db.news import News
 from common.db.rows import (
+    DAY_US,
     Table,
     entry_values,
     greek_table,
@@ -64,9 +64,9 @@ class Saved:
 class _Growth:
     """What came to an expiry since its last checkpoint."""
 
-    symbol: str
     rows: int = 0
-    instants: list[datetime] = field(default_factory=list)
+    days: set[int] = field(default_factory=set)
+    """An instant of each [us]."""
 
 
 class Store:
@@ -101,7 +101,6 @@ class Store:
         expiry = Expiry.from_shard(shard)
         batches = [batch for _, batch in entries]
         brought = entry_values(entries)
-        instants = [to_datetime(at) for at in brought["times"]]
 
         def write(connection: Connection) -> Saved:
             sessions = self._numbers(connection, batches)
@@ -115,24 +114,22 @@ class Store:
             }
             self._loader.write(
                 connection,
-                instants,
+                [*values["times"], *values["spot_times"]],
                 lambda: connection.execute(query("insert_batch"), values),
             )
             table = quote_table(symbol, expiry, batches, sessions)
             keys = np.concatenate([batch.quotes["key"] for batch in batches])
             saved = self._save(connection, table, keys, batches)
-            if saved.known < len(table):
-                self._forget_checkpoints(connection, expiry, batches, sessions)
+            if saved.known < len(table):  # those before which rows of these belong
+                connection.execute(query("forget_checkpoints"), values)
             return saved
 
         saved = self._transaction(write)
         for batch, at in zip(batches, brought["times"], strict=True):
             self._news.add(batch.header.session, entries=at)
-            growth = self._grown.setdefault((batch.header.session, shard), _Growth(symbol))
+            growth = self._grown.setdefault((batch.header.session, shard), _Growth())
             growth.rows += len(batch.quotes)
-            growth.instants = (
-                days_of(batch.quotes["time"], {batch.header.session}) or growth.instants
-            )
+            growth.days.add(at - at % DAY_US)
         return saved
 
     def make_checkpoints(self) -> int:
@@ -159,32 +156,13 @@ class Store:
                 }
                 return self._loader.write(
                     connection,
-                    growth.instants,
+                    list(growth.days),
                     lambda: connection.execute(query("insert_checkpoint"), values),
                 ).rowcount
 
             self._transaction(write)
             del self._grown[session, shard]
         return len(due)
-
-    def _forget_checkpoints(
-        self, connection: Connection, expiry: Expiry, batches: Sequence[Batch], sessions: Any
-    ) -> None:
-        """Checkpoints that these rows belong before say no longer what they should."""
-        for number in np.unique(sessions).tolist():
-            firsts = [
-                int(batch.quotes["seq"].min())
-                for batch, session in zip(batches, sessions, strict=True)
-                if session == number and len(batch.quotes)
-            ]
-            if firsts:
-                values = {
-                    "session_id": number,
-                    "expiration": expiry.expiration,
-                    "settlement": expiry.settlement,
-                    "seq": min(firsts),
-                }
-                connection.execute(query("forget_checkpoints"), values)
 
     def save_greeks(self, symbol: str, results: Sequence[Result]) -> Saved:
         """Store Greeks."""
@@ -205,7 +183,7 @@ class Store:
         """
 
         cadence = round(strike_seconds * SECOND)
-        instants = [to_datetime(at) for at, _, _ in levels]
+        times = [at for at, _, _ in levels]
 
         def insert(connection: Connection, sessions: dict[str, int]) -> int:
             new, slots = 0, dict(self._slots)
@@ -227,7 +205,7 @@ class Store:
         def write(connection: Connection) -> Saved:
             # made outside the part that may be tried twice, as they are remembered
             sessions = {key: self._session(connection, key) for _, key, _ in levels}
-            new = self._loader.write(connection, instants, lambda: insert(connection, sessions))
+            new = self._loader.write(connection, times, lambda: insert(connection, sessions))
             return Saved(len(levels), len(levels) - new)
 
         saved = self._transaction(write)
@@ -337,6 +315,6 @@ class Store:
         table, untimely = timely(table, keys)
         if not len(table):
             return Saved(came, 0, conflated, tuple(untimely))
-        new, refused = self._loader.load(connection, table, days_of(table.times, set(keys)))
+        new, refused = self._loader.load(connection, table, table.times)
         known = len(table) - new - len(refused)
         return Saved(came, known, conflated, (*untimely, *refused))
