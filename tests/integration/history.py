@@ -109,8 +109,8 @@ def latest(minute: float, net_gex: float) -> dict[str, Any]:
 
 def levels(count: int, *, start: datetime = NOON) -> list[tuple[int, str, dict[str, Any]]]:
     """Levels every twenty seconds, of net GEX 0, 1, 2 …"""
-    first = int(start.timestamp()) * SECOND
-    return [(first + 20 * SECOND * n, KEY, latest(n / 3, float(n))) for n in range(count)]
+    first, key = int(start.timestamp()) * SECOND, f"SPY:{start.date()}:test"
+    return [(first + 20 * SECOND * n, key, latest(n / 3, float(n))) for n in range(count)]
 
 
 def count(connection: Connection, *series: str) -> list[int]:
