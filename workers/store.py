@@ -101,9 +101,14 @@ class StoreHandler:
         """Drop what everyone has acknowledged, except what is younger than this [s]; retire the
         streams of earlier sessions."""
         keep_after = int((time.time() - keep_seconds) * 1000)
-        for stream in self._streams.registered():
+        streams = self._streams.registered()
+        for stream in streams:
             self._streams.trim(stream, keep_after_ms=keep_after)
-            if stream.startswith(keys.QUOTES_PREFIX):
+        quotes = [stream for stream in streams if stream.startswith(keys.QUOTES_PREFIX)]
+        symbols = {keys.stream_symbol(stream) for stream in quotes}
+        present = {symbol: set(self._cache.shards(symbol)) for symbol in symbols}
+        for stream in quotes:
+            if keys.stream_shard(stream) not in present[keys.stream_symbol(stream)]:
                 self._streams.retire(stream)
 
     def maintain(self) -> None:
