@@ -117,19 +117,22 @@ class StoreHandler:
         if self._monotonic() - self._trimmed >= _TRIM_SECONDS:
             self.trim(keep_seconds=self._keep_seconds)
             self._trimmed = self._monotonic()
+        self._describe_all()
+
+    def _describe_all(self, *, last: bool = False) -> None:
         for symbol in self._cache.symbols():
             session = self._cache.session(symbol)
             if session:
-                self._describe(symbol, session)
+                self._describe(symbol, session, last=last)
 
-    def _describe(self, symbol: str, session: Session) -> None:
-        """Once at first, once it has ended, and now and then if there is news of it."""
+    def _describe(self, symbol: str, session: Session, *, last: bool) -> None:
+        """Once at first, once it has ended, and now and then and at last if there is news."""
         now = self._monotonic()
         before, at = self._described.get(symbol, (None, 0.0))
         if before and (before.key, before.ended) == (session.key, session.ended):
             if before == session and not self._store.has_news(session.key):
                 return
-            if now - at < _DESCRIBE_SECONDS:
+            if now - at < _DESCRIBE_SECONDS and not last:
                 return
         there = self._store.describe_session(session)
         self._described[symbol] = (session, now if there else float("-inf"))
@@ -138,8 +141,11 @@ class StoreHandler:
         """Nothing: the database has it all."""
 
     def close(self) -> None:
-        """Close the connection to the database."""
-        self._store.close()
+        """Say what has become of the sessions, and close the connection to the database."""
+        try:
+            self._describe_all(last=True)
+        finally:
+            self._store.close()
 
 
 def _counts(what: str, saved: Saved) -> dict[str, int]:

@@ -350,6 +350,14 @@ def test_a_session_that_ended_while_no_store_worker_ran_is_described(
     assert store.described == [ended]
 
 
-def test_closing_closes_the_database(handler: StoreHandler, store: FakeStore) -> None:
+def test_closing_describes_what_came_last_and_closes_the_database(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    ended = make_session(ended=True)
+    Cache(client).start_session(ended, keep_shards=False)
+    handler.handle(STREAM, [quotes_entry()])
+    handler.maintain()
+    handler.handle(STREAM, [quotes_entry()])
     handler.close()
+    assert store.described == [ended, ended]
     assert store.closed
