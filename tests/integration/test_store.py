@@ -141,25 +141,25 @@ def test_entries_say_what_each_brought(store: Store, plain: Connection) -> None:
 def test_nothing_fails_on_an_ordinary_day(store: Store, plain: Connection) -> None:
     """Every partition is there before its first row, so the server has no error to log."""
 
-    def undone() -> int:
-        plain.commit()
-        row = plain.execute(
-            "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
-        ).fetchone()
+    def ask(question: bytes) -> int:
+        row = plain.execute(question).fetchone()
+        plain.commit()  # what it says of others stands still within a transaction
         assert row is not None
         return int(row[0])
 
-    before = undone()
+    own = b"FROM pg_stat_database WHERE datname = current_database()"
+    others = b"FROM pg_stat_activity WHERE datname = current_database()"
+    undone = b"SELECT xact_rollback " + own
+    still = b"SELECT count(*) " + others + b" AND application_name = 'gex-store'"
+    before = ask(undone)
     store.save_levels(levels(3), strike_seconds=60)
     store.save_greeks("SPY", [result(10)])
     for one in entries(6, 1000):
         store.save_quotes("SPY", SHARD, [one])
     assert store.make_checkpoints() == 1
     store.close()
-    gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-    gone += " AND application_name = 'gex-store')"
-    wait_until(lambda: plain.execute(gone).fetchone() == (True,), seconds=5, what="its farewell")
-    assert undone() == before
+    wait_until(lambda: ask(still) == 0, seconds=5, what="its farewell")
+    assert ask(undone) == before
 
 
 # --- once in effect --------------------------------------------------------------------------
