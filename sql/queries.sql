@@ -20,10 +20,15 @@ VALUES (%(version)s, %(name)s, %(checksum)s);
 SET LOCAL statement_timeout = 0;
 
 -- name: server_facts
-SELECT current_setting('server_version') AS server_version,
-       (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
+SELECT current_setting('server_version') AS server_version, used.version AS timescaledb,
+       coalesce('TimescaleDB ' || used.version,
+                'TimescaleDB ' || there.version || ' available, not in this database',
+                'no TimescaleDB') AS engine,
        current_database() AS database,
-       pg_size_pretty(pg_database_size(current_database())) AS size;
+       pg_size_pretty(pg_database_size(current_database())) AS size
+FROM (SELECT max(extversion) AS version FROM pg_extension WHERE extname = 'timescaledb') AS used,
+     (SELECT max(default_version) AS version FROM pg_available_extensions
+      WHERE name = 'timescaledb') AS there;
 
 -- name: apply_policies
 SELECT gex.apply_policies(%(keep_days)s::jsonb, %(compress_after_hours)s::float8);

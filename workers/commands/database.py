@@ -62,8 +62,8 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         ]
         print_json({"current": current, "migrations": rows, "series": series, **facts})
     else:
-        engine = f"TimescaleDB {facts['timescaledb']}" if facts["timescaledb"] else "no TimescaleDB"
-        table = Table(title=f"PostgreSQL {facts['server_version']}, {engine}, {facts['size']}")
+        title = "PostgreSQL {server_version}, {engine}, {size}".format(**facts)
+        table = Table(title=title)
         for name in ("version", "migration", "applied"):
             table.add_column(name)
         for step in steps:

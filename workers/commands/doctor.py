@@ -200,8 +200,9 @@ def _database(context: Context) -> Iterator[Finding]:
         steps = migrate.status(connection)
         facts = queries.server_facts(connection)
     current = migrate.is_current(steps)
-    engine = f"TimescaleDB {facts['timescaledb']}" if facts["timescaledb"] else "no TimescaleDB"
-    yield Finding("database", ok=True, detail=f"PostgreSQL {facts['server_version']}, {engine}")
+    yield Finding(
+        "database", ok=True, detail=f"PostgreSQL {facts['server_version']}, {facts['engine']}"
+    )
     yield Finding(
         "schema",
         current,
