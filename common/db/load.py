@@ -16,7 +16,7 @@ import psycopg
 
 from common.bus.codec import Batch
 from common.clock import to_datetime
-from common.db.connection import Connection, query
+from common.db.connection import ANOTHER_SCHEMA, Connection, query
 from common.db.rows import DAY_US, Table, entry_values, near
 from common.errors import RejectedError
 from common.models import Expiry
@@ -50,13 +50,15 @@ class Loader:
             return with_partitions(
                 connection, (table.name,), instants, lambda: self._copy(connection, table)
             ), []
+        except ANOTHER_SCHEMA:
+            raise
         except _REFUSALS as error:
             if len(table) == 1:
                 reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
                 return 0, [Refused(int(table.entries[0]), int(table.places[0]), reason)]
         new, refused = 0, []
         for half in np.array_split(np.arange(len(table)), 2):
-            part, bad = self.load(connection, table.take(half), [])
+            part, bad = self.load(connection, table.take(half), instants)
             new += part
             refused += bad
         return new, refused
@@ -112,8 +114,8 @@ def with_partitions(
     try:
         with connection.transaction():
             return write()
-    except psycopg.errors.CheckViolation:
-        if not instants:
+    except psycopg.errors.CheckViolation as error:
+        if error.diag.constraint_name or not instants:  # a missing partition has no name
             raise
     for name in series:
         values = {"series": name, "instants": instants}

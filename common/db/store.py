@@ -28,6 +28,7 @@ from common.db.load import (
     timely,
     with_partitions,
 )
+from common.db.migrate import require_current
 from common.db.rows import Table, greek_table, last_of_each, level_row, quote_table
 from common.errors import RejectedError, SlowStatementError
 from common.models import Expiry, JsonDict, Session
@@ -231,13 +232,11 @@ class Store:
         self._transaction(lambda connection: connection.execute(query("describe_session"), values))
 
     def _transaction(self, write: Callable[[Connection], T]) -> T:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-            self._sessions.clear()
+        connection = self._open()
         done = False
         try:
-            with storage_errors(), self._connection.transaction():
-                result = write(self._connection)
+            with storage_errors(), connection.transaction():
+                result = write(connection)
             done = True
         except SlowStatementError as error:
             self._probe()  # an outage, if this fails too
@@ -249,6 +248,19 @@ class Store:
                 if self._connection and (self._connection.broken or self._connection.closed):
                     self.close()
         return result
+
+    def _open(self) -> Connection:
+        """The connection; a new one where the last was lost, once the schema is this build's."""
+        if self._connection is None or self._connection.closed:
+            self._sessions.clear()
+            connection = self._connect()
+            try:
+                require_current(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
 
     def _probe(self) -> None:
         """:raises StorageError: the database does not answer a trivial question either."""
