@@ -30,6 +30,8 @@ from workers.delivery import Delivery, Patience, Restraint, Sleep
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_GATHER_SECONDS = 0.001
+"""What comes after a silence waits for what comes with it, on other streams, so long [s]."""
 _HELD_SECONDS = 0.25
 """What could not be appended for want of memory is tried again after this [s]."""
 
@@ -39,6 +41,7 @@ class Pace:
     """How an ingestor batches and how a replay runs."""
 
     flush_seconds: float = 0.005
+    """From one flush to the next, at least [s]; what comes after a silence does not wait for it."""
     flush_rows: int = 500
     speed: float = float("inf")
     grid_us: int = 60 * SECOND
@@ -192,6 +195,7 @@ class Ingestor:
     ) -> None:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
+        flushed = loop.time()
         whole = False
         getter = asyncio.create_task(queue.get())
         try:
@@ -215,9 +219,12 @@ class Ingestor:
                     run.batcher.add(frame)
                     whole = whole or isinstance(frame[-1], SnapshotEnd)
                     if deadline is None:
-                        deadline = loop.time() + self._pace.flush_seconds
+                        spacing = self._pace.flush_seconds
+                        gather = min(_GATHER_SECONDS, spacing)
+                        deadline = max(loop.time() + gather, flushed + spacing)
                 first = whole and run.session.first_pass is None
                 if first or run.batcher.full or (deadline and loop.time() >= deadline):
+                    flushed = loop.time()
                     done = await run.flush()
                     deadline = None if done else loop.time() + _HELD_SECONDS
                     if first and done:
