@@ -191,7 +191,8 @@ class Producer:
 
         :param after: shard → the last batch before these.
         """
-        reach, streams, values = dict(after), [], []
+        reach, streams = dict(after), []
+        values: list[Any] = []
         for shard, batch in items:
             streams.append(keys.quotes(self.symbol, shard))
             if shard not in self._known:

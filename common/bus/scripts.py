@@ -43,7 +43,8 @@ for i = 4, #KEYS do
       replies[#replies + 1] = held
       break
     end
-    reply = redis.call('XADD', KEYS[i], '*', 'h', ARGV[at + 2], 'q', ARGV[at + 3], 's', ARGV[at + 4])
+    local h, q, s = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    reply = redis.call('XADD', KEYS[i], '*', 'h', h, 'q', q, 's', s)
     redis.call('HSET', KEYS[1], shard, ARGV[1] .. ':' .. ARGV[at + 1] .. ':' .. reply)
     totals.quotes, totals.spots = totals.quotes + ARGV[at + 5], totals.spots + ARGV[at + 6]
     totals.batches = totals.batches + 1
