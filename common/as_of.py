@@ -36,6 +36,8 @@ class AsOf:
     feed: str
     published: JsonDict | None
     """What was published at this very instant, without its strikes; None between levels."""
+    vix: JsonDict
+    """The VIX and when it was quoted, as the last level by then says."""
 
     def to_json(self, *, contracts: bool = False) -> JsonDict:
         """The JSON of ``latest``, the profile, and whether they are what was published."""
@@ -43,6 +45,7 @@ class AsOf:
             **self.levels.to_json(contracts=contracts),
             "session": self.session,
             "feed": self.feed,
+            **self.vix,
             "profile": self.levels.profile_json(),
             "published": None
             if self.published is None
@@ -102,7 +105,9 @@ def as_of(
         oi_date=level["trading_date"],
         conflated=exact and level["result"]["quality"].get("conflated", False),
     )
-    return AsOf(levels, level["key"], level["feed"], level["result"] if exact else None)
+    said = level["result"]
+    vix = {name: said.get(name) for name in ("vix", "vix_at")}
+    return AsOf(levels, level["key"], level["feed"], said if exact else None, vix)
 
 
 def _place(level: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,9 @@ UNION ALL
 SELECT session_id FROM gex.sessions WHERE key = %(key)s
 LIMIT 1;
 
+-- name: read_by_index
+SET LOCAL enable_seqscan = off;
+
 -- name: describe_session
 WITH present AS (
     SELECT * FROM gex.sessions WHERE key = %(key)s FOR UPDATE

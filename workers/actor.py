@@ -20,10 +20,10 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from common.bus import keys
 from common.bus.client import bus_errors
@@ -82,6 +82,18 @@ class Handler(Protocol):
         """The last act, after the last batch."""
 
 
+@runtime_checkable
+class TogetherHandler(Handler, Protocol):
+    """A handler that gains from seeing the deliveries of several streams at once."""
+
+    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+        """Deal with the deliveries of a round in one step.
+
+        :returns: the streams that are done, acknowledged and counted; the others, and all of
+            them after any error but ServiceError, are handled one by one.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How patient an actor is."""
@@ -121,6 +133,7 @@ class Actor:
     ) -> None:
         self._streams = streams
         self._handler = handler
+        self._together = handler if isinstance(handler, TogetherHandler) else None
         self._consumer = consumer
         self._policy = policy
         self._monotonic = monotonic
@@ -186,8 +199,10 @@ class Actor:
                 raise
             self._look_again()  # a stream was retired, or lost its group
             return 0
+        done = self._process_together(deliveries)
         for stream, entries in deliveries:
-            self._process(stream, entries)
+            if stream not in done:
+                self._process(stream, entries)
             count += len(entries)
         self._rest()
         if self._policy.gather_seconds and deliveries and not self._is_full(deliveries):
@@ -281,6 +296,28 @@ class Actor:
                 return False
         return False
 
+    def _process_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+        """The streams whose deliveries the handler has dealt with in one step."""
+        if len(deliveries) < 2 or self._together is None:
+            return []
+        try:
+            done = self._together.handle_together(deliveries)
+        except ServiceError:
+            for stream, entries in deliveries:
+                self._let_go(stream, entries)
+            raise
+        except Exception:  # noqa: BLE001  whose it is shows when each is handled alone
+            return []
+        self.handled += sum(len(entries) for stream, entries in deliveries if stream in done)
+        return done
+
+    def _let_go(self, stream: str, entries: list[Entry]) -> None:
+        """An outage is no fault of the entries; they come again."""
+        self._look_again()
+        with suppress(ServiceError):  # Redis itself may be what is away
+            ids = [entry.id for entry in entries]
+            self._streams.forgive(self._handler.group, self._consumer, stream, ids)
+
     def _process(self, stream: str, entries: list[Entry]) -> bool:
         """Deal with a delivery; false when fenced, which lets the stream go."""
         try:
@@ -291,10 +328,7 @@ class Actor:
             self._refreshed = _LONG_AGO
             return False
         except ServiceError:
-            self._look_again()
-            with suppress(ServiceError):  # Redis itself may be what is away
-                ids = [entry.id for entry in entries]
-                self._streams.forgive(self._handler.group, self._consumer, stream, ids)
+            self._let_go(stream, entries)
             raise
         return True
 

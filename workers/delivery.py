@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOOK_SECONDS = 0.25
 """Between two looks at the memory [s]."""
+_TOGETHER = 64
+"""Batches that are appended in one step, at most; Redis does nothing else meanwhile."""
 _SLACK = 0.05
 """Conflation ends this share of the bound below where it began."""
 Sleep = Callable[[float], Awaitable[object]]
@@ -142,17 +145,18 @@ class Delivery:
         self._flushed_at = now
         self._waiting += self.batcher.flush()
         while self._waiting:
-            shard, batch = self._waiting[0]
+            some = list(islice(self._waiting, _TOGETHER))
             try:
                 await self._patience(
-                    lambda s=shard, b=batch: self.producer.append(s, b),  # type: ignore[misc]
+                    lambda items=some: self.producer.append_all(items),  # type: ignore[misc]
                     or_full=not last,
                 )
             except MemoryFullError:
                 self._looked_at, self._share = now, 1.0
                 await self._note_share()
                 return False
-            self._waiting.popleft()
+            for _ in some:
+                self._waiting.popleft()
         await self.mend()
         if now >= self.check_at:
             await self.check()

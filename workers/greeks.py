@@ -7,6 +7,8 @@ among them; must not publish a level of record nor talk to the database.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,19 @@ class Live:
     levels: LiveLevels
     pace: LivePace
     ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A shard's next state, before it is committed."""
+
+    stream: str
+    step: Advance
+    ids: list[str]
+    """The entries that were delivered for it."""
+    counts: dict[str, int]
+    after: str
+    """Watermark of the state that it follows."""
 
 
 class GreeksHandler:
@@ -73,6 +88,32 @@ class GreeksHandler:
         :raises FencedError: another worker owns the shard now; nothing was changed.
         :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
         """
+        move = self._move(stream, entries)
+        if move is None:
+            return Outcome({"entries_redelivered": len(entries)})
+        with self._unknown([move]), bus_errors():
+            names, values = self._arguments(move)
+            self._commit(keys=names, args=values)
+        return Outcome(acknowledged=True)
+
+    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+        """Advance several shards and commit them in one round trip; the streams that are done.
+
+        :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
+        """
+        found = [self._move(stream, entries) for stream, entries in deliveries]
+        moves = [move for move in found if move]
+        with bus_errors(), self._streams.client.pipeline(transaction=False) as pipe:
+            for move in moves:
+                names, values = self._arguments(move)
+                pipe.evalsha(self._commit.sha, len(names), *names, *values)
+            with self._unknown(moves) as done:
+                replies = pipe.execute(raise_on_error=False)
+                done[:] = [not isinstance(reply, Exception) for reply in replies]
+        return [move.stream for move, is_done in zip(moves, done, strict=True) if is_done]
+
+    def _move(self, stream: str, entries: list[Entry]) -> _Move | None:
+        """What entries make of a shard; None where all of them are in its state already."""
         state, mark = self._state(stream)
         fresh = _beyond(state, entries)
         if not fresh and stream in self._states:  # Redis may have been set back: as it is there
@@ -81,9 +122,8 @@ class GreeksHandler:
             fresh = _beyond(state, entries)
         contents = decoded(fresh, Batch.decode)
         batches = [(entry.id, batch) for entry, batch in zip(fresh, contents, strict=True)]
-        ids = [entry.id for entry in entries]
         if not batches:
-            return Outcome({"entries_redelivered": len(entries)})
+            return None
         shard, held = keys.stream_shard(stream), self._states.get(stream)
         solved = held is not None and held[1] is state  # by this process, with its parameters
         step = advance(state, shard, batches, self._parameters, solved=solved)
@@ -92,11 +132,22 @@ class GreeksHandler:
             "quotes_late": step.late,
             "entries_redelivered": len(entries) - len(fresh),
         }
-        self._states.pop(stream, None)  # unknown, should the answer to the commit be lost
-        self._write(stream, step, ids, counts, after=mark)
-        self._states[stream] = (self._leases.held[stream], step.state)
-        self._moved.add(keys.stream_symbol(stream))
-        return Outcome(acknowledged=True)
+        return _Move(stream, step, [entry.id for entry in entries], counts, mark)
+
+    @contextmanager
+    def _unknown(self, moves: Sequence[_Move]) -> Iterator[list[bool]]:
+        """While they are committed the states are unknown: the answers may be lost.
+
+        :returns: a list to say in which of them have been; at first all.
+        """
+        for move in moves:
+            self._states.pop(move.stream, None)
+        done = [True] * len(moves)
+        yield done
+        for move, is_done in zip(moves, done, strict=True):
+            if is_done:
+                self._states[move.stream] = (self._leases.held[move.stream], move.step.state)
+                self._moved.add(keys.stream_symbol(move.stream))
 
     def maintain(self) -> None:
         """Look at the sessions anew; leases are renewed when the streams are looked up."""
@@ -176,49 +227,44 @@ class GreeksHandler:
             return state, state.last_id
         return StateBlob(), self._cache.watermark(symbol).get(shard, "")
 
-    def _write(
-        self, stream: str, step: Advance, ids: list[str], counts: dict[str, int], *, after: str
-    ) -> None:
+    def _arguments(self, move: _Move) -> tuple[list[Any], list[Any]]:
+        """Keys and arguments of the script that commits a move."""
+        stream, state, rows = move.stream, move.step.state, move.step.results
         symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
         results = keys.greeks(symbol)
         if results not in self._results_ready:
             self._streams.ensure_group(results, keys.STORE_GROUP)
             self._results_ready.add(results)
         header = ResultHeader(
-            session=step.state.session,
-            epoch=step.state.epoch,
+            session=state.session,
+            epoch=state.epoch,
             shard=shard,
-            rows=len(step.results),
-            basis=step.state.basis,
-            forward_source=step.state.forward_source,
-            last_id=step.state.last_id,
+            rows=len(rows),
+            basis=state.basis,
+            forward_source=state.forward_source,
+            last_id=state.last_id,
         )
-        pairs: list[Any] = [part for item in counts.items() for part in item]
-        with bus_errors():
-            self._commit(
-                keys=[
-                    keys.lease(symbol, shard),
-                    keys.chain(symbol, shard),
-                    keys.watermark(symbol),
-                    results,
-                    stream,
-                    keys.counters(symbol),
-                    keys.STREAMS,
-                ],
-                args=[
-                    self._leases.held.get(stream, 0),
-                    self.group,
-                    shard,
-                    step.state.last_id,
-                    step.state.encode(),
-                    msgspec.msgpack.encode(header),
-                    step.results.tobytes(),
-                    after,
-                    len(counts),
-                    *pairs,
-                    *ids,
-                ],
-            )
+        return [
+            keys.lease(symbol, shard),
+            keys.chain(symbol, shard),
+            keys.watermark(symbol),
+            results,
+            stream,
+            keys.counters(symbol),
+            keys.STREAMS,
+        ], [
+            self._leases.held.get(stream, 0),
+            self.group,
+            shard,
+            state.last_id,
+            state.encode(),
+            msgspec.msgpack.encode(header),
+            rows.tobytes(),
+            move.after,
+            len(move.counts),
+            *(part for item in move.counts.items() for part in item),
+            *move.ids,
+        ]
 
 
 def _beyond(state: StateBlob, entries: list[Entry]) -> list[Entry]:

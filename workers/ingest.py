@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ from workers.delivery import Delivery, Patience, Restraint, Sleep
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_GATHER_SECONDS = 0.001
+"""What comes after a silence waits for what comes with it, on other streams, so long [s]."""
+_INBOX_FRAMES = 1000
+"""What the feed may be ahead; then it waits."""
 _HELD_SECONDS = 0.25
 """What could not be appended for want of memory is tried again after this [s]."""
 
@@ -39,6 +44,7 @@ class Pace:
     """How an ingestor batches and how a replay runs."""
 
     flush_seconds: float = 0.005
+    """From one flush to the next, at least [s]; what comes after a silence does not wait for it."""
     flush_rows: int = 500
     speed: float = float("inf")
     grid_us: int = 60 * SECOND
@@ -167,66 +173,57 @@ class Ingestor:
     # --- live -------------------------------------------------------------------------------
 
     async def _live(self, run: Delivery, frames: AsyncIterator[list[Update]]) -> None:
-        queue: asyncio.Queue[list[Update] | None] = asyncio.Queue(maxsize=1000)
+        inbox = _Inbox(self._stop)
 
         async def pump() -> None:
             async for frame in frames:
-                await queue.put(frame)
-            await queue.put(None)
+                await inbox.put(frame)
 
         reader = asyncio.create_task(pump())
+        reader.add_done_callback(lambda _: inbox.wake())
         stopped = asyncio.create_task(self._stop.wait())
+        stopped.add_done_callback(lambda _: inbox.wake())
         try:
-            await self._consume(run, queue, reader, stopped)
+            await self._consume(run, inbox, reader)
         finally:
             stopped.cancel()
             reader.cancel()
             await asyncio.gather(reader, stopped, return_exceptions=True)
 
-    async def _consume(
-        self,
-        run: Delivery,
-        queue: asyncio.Queue[list[Update] | None],
-        reader: asyncio.Task[None],
-        stopped: asyncio.Task[bool],
-    ) -> None:
+    async def _consume(self, run: Delivery, inbox: _Inbox, reader: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
-        whole = False
-        getter = asyncio.create_task(queue.get())
-        try:
-            while True:
-                timeout = max(0.0, min(run.check_at, deadline or run.check_at) - loop.time())
-                await asyncio.wait(
-                    {getter, reader, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-                )
-                if reader.done() and reader.exception():
-                    run.batcher.add(_in_hand(getter, queue))
-                    await run.flush(last=True)
-                    reader.result()
-                if stopped.done():
-                    run.batcher.add(_in_hand(getter, queue))
-                    break
-                if getter.done():
-                    frame = getter.result()
-                    if frame is None:
-                        break
-                    getter = asyncio.create_task(queue.get())
-                    run.batcher.add(frame)
-                    whole = whole or isinstance(frame[-1], SnapshotEnd)
-                    if deadline is None:
-                        deadline = loop.time() + self._pace.flush_seconds
-                first = whole and run.session.first_pass is None
-                if first or run.batcher.full or (deadline and loop.time() >= deadline):
-                    done = await run.flush()
-                    deadline = None if done else loop.time() + _HELD_SECONDS
-                    if first and done:
-                        await run.save(first_pass=dict(run.producer.last_ids))
-                if loop.time() >= run.check_at:
-                    await run.check()
-        finally:
-            getter.cancel()
+        flushed = loop.time()
+        whole = held = False
+        while True:
+            await inbox.wait(min(run.check_at, deadline or run.check_at) - loop.time())
+            over = reader.done() or self._stop.is_set()  # before what it came with is taken
+            news = 0
+            while (held or not run.batcher.full) and (frame := inbox.take()):
+                run.batcher.add(frame)
+                whole = whole or isinstance(frame[-1], SnapshotEnd)
+                news += 1
+            first = whole and run.session.first_pass is None
+            if over and not inbox.frames:
+                break
+            if news and deadline is None:
+                spacing = self._pace.flush_seconds
+                gather = min(_GATHER_SECONDS, spacing)
+                deadline = max(loop.time() + gather, flushed + spacing)
+            full = run.batcher.full and not held
+            if first or full or (deadline and loop.time() >= deadline):
+                flushed = loop.time()
+                held = not await run.flush()
+                deadline = loop.time() + _HELD_SECONDS if held else None
+                if first and not held:
+                    await run.save(first_pass=dict(run.producer.last_ids))
+            if loop.time() >= run.check_at:
+                await run.check()
         await run.flush(last=True)
+        if first:
+            await run.save(first_pass=dict(run.producer.last_ids))
+        if reader.done():
+            reader.result()
 
     # --- replay -----------------------------------------------------------------------------
 
@@ -294,14 +291,40 @@ async def _with_last(
         yield held, True
 
 
-def _in_hand(
-    getter: asyncio.Task[list[Update] | None], queue: asyncio.Queue[list[Update] | None]
-) -> list[Update]:
+class _Inbox:
     """What the feed has yielded and nobody has batched yet."""
-    frames = [getter.result()] if getter.done() else []
-    while not queue.empty():
-        frames.append(queue.get_nowait())
-    return [update for frame in frames if frame for update in frame]
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self.frames: deque[list[Update]] = deque()
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+
+    def wake(self) -> None:
+        """Let who waits look around."""
+        self._news.set()
+        self._room.set()
+
+    async def put(self, frame: list[Update]) -> None:
+        """Add a frame, once there is room for it."""
+        while len(self.frames) >= _INBOX_FRAMES and not self._stop.is_set():
+            self._room.clear()
+            await self._room.wait()
+        self.frames.append(frame)
+        self._news.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is news, or so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._news.wait()
+
+    def take(self) -> list[Update] | None:
+        """The frame that came first; None when there is none."""
+        if not self.frames:
+            self._news.clear()
+            return None
+        self._room.set()
+        return self.frames.popleft()
 
 
 def _frame_time(frame: list[Update]) -> int:

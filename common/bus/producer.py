@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,21 +91,36 @@ class Producer:
         self._repair: Repair | None = None
 
     def append(self, shard: str, batch: Batch) -> str:
-        """Append a batch unless it had been; the id of its entry, or of a later one.
+        """Append a batch; see :meth:`append_all`. The id of its entry, or of a later one."""
+        self.append_all([(shard, batch)])
+        return self.last_ids[shard]
+
+    def append_all(self, items: Sequence[tuple[str, Batch]]) -> None:
+        """Append batches in one step, each unless it had been.
 
         :raises FencedError: when a newer producer of the symbol has appended.
-        :raises BusError: when Redis is out of reach; appending the same batch again is safe.
+        :raises BusError: when Redis is out of reach; appending the same batches again is safe.
         """
-        trail = self._trails.setdefault(shard, _Trail(batch.header.received_us))
-        while self._send(shard, batch, after=trail.last) is None:
-            self._restore()
+        for shard, batch in items:
+            self._trails.setdefault(shard, _Trail(batch.header.received_us))
+        left = list(items)
+        while left:
+            after = {shard: self._trails[shard].last for shard, _ in left}
+            done = self._send(left, after)
+            for shard, batch in left[:done]:
+                self._remember(self._trails[shard], batch)
+            left = left[done:]
+            if left:
+                self._restore()
+
+    def _remember(self, trail: _Trail, batch: Batch) -> None:
+        """That a batch was appended, should Redis forget it."""
         if batch.header.batch > trail.last:
             trail.last = batch.header.batch
             trail.kept.append((self._monotonic(), batch))
             self._size += _size(batch)
             if self._size > self._keep.size:
                 self._forget_oldest()
-        return self.last_ids[shard]
 
     def verify(self) -> bool:
         """Whether Redis holds what was appended; what it has lost is appended again.
@@ -141,7 +156,7 @@ class Producer:
             if number < trail.last and first > number + 1:
                 gap = _gap(shard, trail, first - 1 - number, entry_id, missing)
             for batch in missing:
-                if self._send(shard, batch, after=number) is None:
+                if not self._send([(shard, batch)], {shard: number}):
                     return  # set back once more; the caller looks again
                 number = batch.header.batch
                 repair.batches += 1
@@ -170,39 +185,39 @@ class Producer:
                 found[text(shard)] = (int(batch), entry_id)
         return found
 
-    def _send(self, shard: str, batch: Batch, *, after: int) -> str | None:
-        """The id of the batch's entry; None when the stream does not reach ``after``."""
-        stream = keys.quotes(self.symbol, shard)
-        if shard not in self._known:
-            with bus_errors():
-                self._streams.client.sadd(keys.shards(self.symbol), shard)
-            self._streams.register(stream)
-            self._known.add(shard)
-        fields = batch.encode()
+    def _send(self, items: Sequence[tuple[str, Batch]], after: dict[str, int]) -> int:
+        """How many have their entry; fewer than all when a stream does not reach what is to be
+        there before the next of them.
+
+        :param after: shard → the last batch before these.
+        """
+        reach, streams = dict(after), []
+        values: list[Any] = []
+        for shard, batch in items:
+            streams.append(keys.quotes(self.symbol, shard))
+            if shard not in self._known:
+                with bus_errors():
+                    self._streams.client.sadd(keys.shards(self.symbol), shard)
+                self._streams.register(streams[-1])
+                self._known.add(shard)
+            fields, header = batch.encode(), batch.header
+            values += [shard, header.batch, fields["h"], fields["q"], fields["s"]]
+            values += [header.quotes, header.spots, reach[shard]]
+            reach[shard] = max(reach[shard], header.batch)
         with bus_errors():
-            reply: Any = self._append(
+            replies: Any = self._append(
                 keys=[
-                    stream,
                     keys.appended(self.symbol),
                     keys.counters(self.symbol),
                     keys.epoch(self.symbol),
+                    *streams,
                 ],
-                args=[
-                    shard,
-                    self.epoch,
-                    batch.header.batch,
-                    fields["h"],
-                    fields["q"],
-                    fields["s"],
-                    batch.header.quotes,
-                    batch.header.spots,
-                    after,
-                ],
+                args=[self.epoch, *values],
             )
-        if isinstance(reply, int):
-            return None
-        entry_id = self.last_ids[shard] = text(reply)
-        return entry_id
+        ids = [text(reply) for reply in replies if not isinstance(reply, int)]
+        for (shard, _), entry_id in zip(items, ids, strict=False):
+            self.last_ids[shard] = entry_id
+        return len(ids)
 
     def _forget_oldest(self) -> None:
         while self._size > self._keep.size:

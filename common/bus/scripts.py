@@ -9,29 +9,50 @@ Only what brings new data in is refused.
 from __future__ import annotations
 
 APPEND = """
--- KEYS stream, appended, counters, producer epoch
--- ARGV shard, epoch, batch, header, quotes, spots, n, m, batch before
--- Append a batch unless it is already there; refuse a producer that was replaced. Returns the
--- entry's id; of a batch that had been appended before, the id of the shard's last one; and a
--- number, the last batch there is, where the one before this has been lost.
-local newest, held = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), 0), 0
-local last = redis.call('HGET', KEYS[2], ARGV[1])
-local epoch, batch, id = string.match(last or '', '^(%d+):(%d+):(.+)$')
-if epoch then
-  newest = math.max(newest, tonumber(epoch))
-  if tonumber(epoch) == tonumber(ARGV[2]) then
-    held = tonumber(batch)
-    if held >= tonumber(ARGV[3]) then return id end
-  end
+-- KEYS appended, counters, producer epoch, stream ...
+-- ARGV epoch, then for each stream: shard, batch, header, quotes, spots, n, m, batch before
+-- Append batches, each unless it is already there; refuse a producer that was replaced. Returns
+-- for each the entry's id; of one that had been appended before, the id of its shard's last one;
+-- and in place of the first whose predecessor has been lost, as the last of the reply, the
+-- number of the last batch that there is.
+local mine, produced = tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[3]) or '0')
+local replies, totals = {}, {quotes = 0, spots = 0, batches = 0}
+local function count()
+  if totals.batches == 0 then return end
+  for name, n in pairs(totals) do redis.call('HINCRBY', KEYS[2], name .. '_appended', n) end
 end
-if newest > tonumber(ARGV[2]) then return redis.error_reply('FENCED a newer producer appends') end
-if held < tonumber(ARGV[9]) then return held end
-local id = redis.call('XADD', KEYS[1], '*', 'h', ARGV[4], 'q', ARGV[5], 's', ARGV[6])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[3] .. ':' .. id)
-redis.call('HINCRBY', KEYS[3], 'quotes_appended', ARGV[7])
-redis.call('HINCRBY', KEYS[3], 'spots_appended', ARGV[8])
-redis.call('HINCRBY', KEYS[3], 'batches_appended', 1)
-return id
+for i = 4, #KEYS do
+  local at = 2 + 8 * (i - 4)
+  local shard, number = ARGV[at], tonumber(ARGV[at + 1])
+  local newest, held, reply = math.max(produced, 0), 0, nil
+  local last = redis.call('HGET', KEYS[1], shard)
+  local epoch, batch, id = string.match(last or '', '^(%d+):(%d+):(.+)$')
+  if epoch then
+    newest = math.max(newest, tonumber(epoch))
+    if tonumber(epoch) == mine then
+      held = tonumber(batch)
+      if held >= number then reply = id end
+    end
+  end
+  if not reply then
+    if newest > mine then
+      count()
+      return redis.error_reply('FENCED a newer producer appends')
+    end
+    if held < tonumber(ARGV[at + 7]) then
+      replies[#replies + 1] = held
+      break
+    end
+    local h, q, s = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    reply = redis.call('XADD', KEYS[i], '*', 'h', h, 'q', q, 's', s)
+    redis.call('HSET', KEYS[1], shard, ARGV[1] .. ':' .. ARGV[at + 1] .. ':' .. reply)
+    totals.quotes, totals.spots = totals.quotes + ARGV[at + 5], totals.spots + ARGV[at + 6]
+    totals.batches = totals.batches + 1
+  end
+  replies[#replies + 1] = reply
+end
+count()
+return replies
 """
 
 EPOCH_ORIGIN = 1_704_067_200

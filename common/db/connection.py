@@ -16,6 +16,15 @@ from common.db.sql import queries
 from common.errors import RejectedError, SlowStatementError, StorageError, UsageError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+ANOTHER_SCHEMA = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.InvalidBinaryRepresentation,
+    psycopg.errors.BadCopyFileFormat,
+)
+"""What a server says of rows made for another schema than it has; the rows are not at fault."""
 
 
 def connect(url: str, *, name: str, timeout_seconds: float = 30.0) -> Connection:
@@ -58,7 +67,7 @@ def storage_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+    except ANOTHER_SCHEMA as error:
         raise StorageError(f"{_line(error)}; run `gex db migrate`") from error
     except psycopg.errors.QueryCanceled as error:
         raise SlowStatementError(f"PostgreSQL: {_line(error)}") from error

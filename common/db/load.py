@@ -17,7 +17,7 @@ import psycopg
 
 from common.bus.codec import Batch
 from common.clock import to_datetime
-from common.db.connection import Connection, query
+from common.db.connection import ANOTHER_SCHEMA, Connection, query
 from common.db.rows import DAY_US, Table, near
 from common.errors import RejectedError
 
@@ -52,6 +52,8 @@ class Loader:
         """Rows that are new, and those that the database refuses, found by halving."""
         try:
             return self.write(connection, times, lambda: self._copy(connection, table)), []
+        except ANOTHER_SCHEMA:
+            raise
         except REFUSALS as error:
             if not self.careful:
                 raise
@@ -60,7 +62,7 @@ class Loader:
                 return 0, [Refused(int(table.entries[0]), int(table.places[0]), reason)]
         new, refused = 0, []
         for half in np.array_split(np.arange(len(table)), 2):
-            part, bad = self.load(connection, table.take(half), [])
+            part, bad = self.load(connection, table.take(half), times)
             new += part
             refused += bad
         return new, refused
@@ -70,8 +72,8 @@ class Loader:
         try:
             with self._part(connection):
                 return write()
-        except psycopg.errors.CheckViolation:
-            if not len(times) or not self.careful:
+        except psycopg.errors.CheckViolation as error:
+            if error.diag.constraint_name or not self.careful:  # a missing partition has no name
                 raise
         days = np.unique(np.asarray(times) // DAY_US).tolist()
         instants = [to_datetime(day * DAY_US) for day in days]

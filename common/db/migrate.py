@@ -50,6 +50,20 @@ def is_current(steps: list[Step]) -> bool:
     return all(step.applied_at and not step.changed for step in steps)
 
 
+def require_current(connection: Connection) -> None:
+    """Let nobody write into a schema that is not this build's: half migrated, or another's.
+
+    :raises StorageError: when it is not, or the database is out of reach.
+    """
+    steps = status(connection)
+    if not is_current(steps):
+        have = sum(step.applied_at is not None and not step.changed for step in steps)
+        raise StorageError(
+            f"the database has {have} of {len(steps)} migrations as this build holds them; "
+            "run `gex db migrate`"
+        )
+
+
 def migrate(connection: Connection, *, tell: Callable[[str], None] = lambda _: None) -> int:
     """Apply what is missing, each migration in a transaction of its own; how many were.
 

@@ -25,6 +25,7 @@ from common.db.load import (
     spot_values,
     timely,
 )
+from common.db.migrate import require_current
 from common.db.news import News
 from common.db.rows import (
     DAY_US,
@@ -228,25 +229,26 @@ class Store:
         """
         entries, levels = (None, None) if session.ended else self._news.since(session.key)
         values = {**session_row(session), "entries_since": entries, "levels_since": levels}
-        found = self._transaction(
-            lambda connection: connection.execute(query("describe_session"), values).rowcount
-        )
+
+        def write(connection: Connection) -> int:
+            connection.execute(query("read_by_index"))  # how little is new the planner cannot know
+            return connection.execute(query("describe_session"), values).rowcount
+
+        found = self._transaction(write)
         self._news.told(session.key)
         return bool(found)
 
     def _transaction(self, write: Callable[[Connection], T]) -> T:
         """Write; what the database refuses is tried once more, carefully."""
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-            self._sessions.clear()
+        connection = self._open()
         done = False
         try:
             with storage_errors():
                 try:
-                    result = self._attempt(self._connection, write, careful=False)
+                    result = self._attempt(connection, write, careful=False)
                 except REFUSALS:
                     self._sessions.clear()
-                    result = self._attempt(self._connection, write, careful=True)
+                    result = self._attempt(connection, write, careful=True)
             done = True
         except SlowStatementError as error:
             self._probe()  # an outage, if this fails too
@@ -258,6 +260,19 @@ class Store:
                 if self._connection and (self._connection.broken or self._connection.closed):
                     self.close()
         return result
+
+    def _open(self) -> Connection:
+        """The connection; a new one where the last was lost, once the schema is this build's."""
+        if self._connection is None or self._connection.closed:
+            self._sessions.clear()
+            connection = self._connect()
+            try:
+                require_current(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
 
     def _attempt(
         self, connection: Connection, write: Callable[[Connection], T], *, careful: bool

@@ -16,12 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from common.models import BoolArray, FloatArray
+from common.quant.limits import MAX_SPOT_GAP, NORMAL_MAD, OUTLIER
 
 ForwardSource = Literal["parity", "carry", "none"]
-MAX_SPOT_GAP = 2e-4
-"""A pair whose sides were quoted at spots further apart than this share is not used."""
-_OUTLIER = 3.0
-_NORMAL_MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +102,9 @@ def _inliers(ratios: FloatArray, weights: FloatArray, widths: FloatArray) -> Boo
     """
     centre = weighted_median(values=ratios, weights=weights)
     deviations = np.abs(ratios - centre)
-    scale = _NORMAL_MAD * weighted_median(values=deviations, weights=weights)
+    scale = NORMAL_MAD * weighted_median(values=deviations, weights=weights)
     floor = 0.25 * float(np.median(widths))
-    kept: BoolArray = deviations <= _OUTLIER * max(scale, floor)
+    kept: BoolArray = deviations <= OUTLIER * max(scale, floor)
     return kept
 
 

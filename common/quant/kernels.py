@@ -41,6 +41,41 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
+    def quote_forward(
+        self,
+        bids: FloatArray,
+        asks: FloatArray,
+        spots: FloatArray,
+        K: FloatArray,
+        T: FloatArray,
+        D: FloatArray,
+        ages: FloatArray,
+        put: BoolArray,
+        board: BoolArray,
+        rules: FloatArray,
+        found: FloatArray,
+        head: FloatArray,
+        statuses: StatusArray,
+        /,
+    ) -> bool: ...
+
+    def strike_vols(
+        self,
+        F: FloatArray,
+        K: FloatArray,
+        T: FloatArray,
+        bids: FloatArray,
+        asks: FloatArray,
+        sigmas: FloatArray,
+        put: BoolArray,
+        board: BoolArray,
+        own: StatusArray,
+        iv: FloatArray,
+        statuses: StatusArray,
+        sides: StatusArray,
+        /,
+    ) -> bool: ...
+
     def deltas(
         self,
         F: FloatArray,

@@ -17,3 +17,13 @@ FARTHEST_D1 = 37.5
 """|d1| from which on a contract adds nothing to the curve: its density is below 1e-305."""
 ROOT_STEPS = 120
 """Turns of the search for one root; it takes about six."""
+NEAR_SIGMAS = 0.5
+"""Within this many standard deviations of the forward both sides of a strike have a say."""
+LEAST_SPREAD = 1e-9
+"""[$]: the weight of a quote is one over its spread squared."""
+MAX_SPOT_GAP = 2e-4
+"""A pair whose sides were quoted at spots further apart than this share gives no forward."""
+OUTLIER = 3.0
+"""Robust deviations from which on a pair's forward is an outlier's."""
+NORMAL_MAD = 1.4826
+"""Standard deviations in a median absolute deviation of a normal distribution."""

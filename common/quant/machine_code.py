@@ -30,7 +30,15 @@ from common.models import FloatArray, Status
 from common.quant import layout
 
 _PACKAGE = Path(__file__).parent
-_NAMES = ("deltas", "greeks", "implied_vols", "net_gex", "refine")
+_NAMES = (
+    "deltas",
+    "greeks",
+    "implied_vols",
+    "net_gex",
+    "quote_forward",
+    "refine",
+    "strike_vols",
+)
 _NEEDLESS = ("scipy.linalg", "cffi", "yaml")
 """What numba imports where it is to be had, and no kernel needs."""
 _SEAL = hashlib.sha256().digest_size
@@ -60,6 +68,8 @@ class MachineCode:
     implied_vols: Callable[..., bool]
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
+    quote_forward: Callable[..., bool]
+    strike_vols: Callable[..., bool]
     _net_gex: Callable[..., bool]
     _refine: Callable[..., bool]
     _kept: tuple[object, ...]
@@ -149,6 +159,8 @@ def _link(code: bytes) -> MachineCode:
         implied_vols=functions["implied_vols"],
         deltas=functions["deltas"],
         greeks=functions["greeks"],
+        quote_forward=functions["quote_forward"],
+        strike_vols=functions["strike_vols"],
         _net_gex=functions["net_gex"],
         _refine=functions["refine"],
         _kept=(engine, methods),

@@ -80,7 +80,8 @@ def test_the_command_says_that_they_are_equal(simulated: Platform) -> None:
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["published"] == {"equal": True, "differences": []}
-    assert found["levels"] == level["result"]["levels"]
+    for part in ("levels", "vix", "vix_at"):
+        assert found[part] == level["result"][part]
     assert found["profile"]["strikes"] == found["strikes"]
     assert len(found["contracts"]) == found["quality"]["contracts"]
     shown = gex(simulated.state, "history", "SPY", "--at", at)

@@ -45,6 +45,7 @@ def test_an_absent_database_is_spooled_for_and_gets_everything_in_the_end() -> N
     }
     with platform(settings=settings) as running:
         running.levels()
+        wait_for_more(running, "quotes_stored", 1)  # the schema is there
         running.control("stop", "postgres")
         client = running.redis()
         wait_until(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +30,7 @@ from common.bus.codec import Batch
 from common.bus.producer import Producer
 from common.bus.streams import Streams
 from common.clock import SECOND
-from common.db import migrate
+from common.db import migrate, sql
 from common.db.connection import Connection, connect
 from common.db.store import Saved, Store
 from common.errors import RejectedError, StorageError
@@ -352,6 +353,31 @@ def test_a_rejected_price_is_no_outage(store: Store) -> None:
     one.spots["time"] = 2**62
     with pytest.raises(RejectedError):
         store.save_quotes("SPY", SHARD, [("1-0", one)])
+
+
+@pytest.mark.parametrize("version", range(1, len(sql.migrations())))
+def test_nothing_is_judged_by_a_schema_that_is_half_made(
+    version: int, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store worker may be there before the migrations are done, and while they are made."""
+    early, there = (
+        Store(lambda: connect(database_url, name="store"), software="test") for _ in range(2)
+    )
+    with connect(database_url, name="test") as connection:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(migrate, "migrations", lambda: sql.migrations()[:version])
+            migrate.migrate(connection)
+            there._open()
+        with suppress(StorageError):  # an early index or a late one is no obstacle
+            assert there.save_quotes("SPY", SHARD, entries(1, 1)) == Saved(1)
+        with pytest.raises(StorageError, match=f"{version} of {len(sql.migrations())} migrations"):
+            early.save_quotes("SPY", SHARD, entries(1, 1))
+        migrate.migrate(connection)
+        there.save_quotes("SPY", SHARD, entries(1, 1))
+        assert early.save_quotes("SPY", SHARD, entries(2, 1)) == Saved(2, known=1)
+        assert count(connection, "quotes") == [2]
+    early.close()
+    there.close()
 
 
 def test_a_newer_schema_is_named(database_url: str) -> None:

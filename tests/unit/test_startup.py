@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import platform
+import sys
 
 import pytest
 
-from workers.startup import keep_heap, without_collecting
+from workers.startup import be_prompt, keep_heap, without_collecting
 
 
 def test_the_collector_rests_and_works_again() -> None:
@@ -36,3 +37,15 @@ def test_a_collector_that_was_off_stays_off() -> None:
 
 def test_the_heap_is_kept_with_glibc() -> None:
     assert keep_heap() == (platform.libc_ver()[0] == "glibc")
+
+
+def test_what_was_made_at_the_start_is_not_looked_through_again() -> None:
+    interval, before = sys.getswitchinterval(), gc.get_freeze_count()
+    kept = [[] for _ in range(1000)]
+    try:
+        be_prompt()
+        assert gc.get_freeze_count() >= before + len(kept)
+        assert sys.getswitchinterval() < 0.001
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(interval)

@@ -30,7 +30,7 @@ from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
 from workers.context import Context, software, wait_for
-from workers.startup import keep_heap, without_collecting
+from workers.startup import be_prompt, keep_heap, without_collecting
 
 _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
@@ -187,6 +187,7 @@ def worker_ingest() -> None:
             for ingestor in ingestors:
                 group.create_task(ingestor.run())
 
+    be_prompt()
     try:
         asyncio.run(run())
     except BaseExceptionGroup as errors:
@@ -207,6 +208,7 @@ def worker_greeks(
 
         kernels.load(folder=settings.state_dir / "kernels")
     keep_heap()
+    be_prompt()
     client = context.redis()
     leases = Leases(
         client,

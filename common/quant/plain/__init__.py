@@ -2,9 +2,18 @@
 :mod:`common.quant.compiled` to a few units in the last place, the same statuses.
 """
 
+from common.quant.plain.chain import quote_forward, strike_vols
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 from common.quant.plain.profile import net_gex, refine
 from common.quant.plain.value import deltas
 
-__all__ = ["deltas", "greeks", "implied_vols", "net_gex", "refine"]
+__all__ = [
+    "deltas",
+    "greeks",
+    "implied_vols",
+    "net_gex",
+    "quote_forward",
+    "refine",
+    "strike_vols",
+]

@@ -84,6 +84,38 @@ def test_batches_of_each_shard_are_numbered_on_their_own(client: fakeredis.FakeR
     assert client.xlen(STREAM) == client.xlen(keys.quotes("SPY", OTHER)) == 1
 
 
+def test_batches_of_several_shards_go_in_one_step(client: fakeredis.FakeRedis) -> None:
+    producer = Producer(client, "SPY", 1)
+    some = [(SHARD, quoted(1)), (OTHER, quoted(1)), (SHARD, quoted(2))]
+    producer.append_all(some)
+    producer.append_all([*some[1:], (OTHER, quoted(2))])
+    assert held(client) == held(client, keys.quotes("SPY", OTHER)) == [1, 2]
+    assert Cache(client).counters("SPY") == {
+        "batches_appended": 4,
+        "quotes_appended": 8,
+        "spots_appended": 0,
+    }
+    for shard in (SHARD, OTHER):
+        newest = client.xrevrange(keys.quotes("SPY", shard), count=1)[0][0]
+        assert producer.last_ids[shard] == newest.decode()
+
+
+def test_a_loss_in_the_middle_of_a_step_is_mended_and_the_step_goes_on(
+    client: fakeredis.FakeRedis,
+) -> None:
+    producer = Producer(client, "SPY", 1)
+    producer.append_all([(SHARD, quoted(1)), (OTHER, quoted(1))])
+    then = everything(client)
+    producer.append_all([(OTHER, quoted(2))])
+    set_back(client, then)
+    producer.append_all([(SHARD, quoted(2)), (OTHER, quoted(3)), (SHARD, quoted(3))])
+    assert held(client) == held(client, keys.quotes("SPY", OTHER)) == [1, 2, 3]
+    repair = producer.take_repair()
+    assert repair is not None
+    assert (repair.batches, repair.gaps) == (1, [])
+    assert Cache(client).counters("SPY")["batches_appended"] == 6
+
+
 def test_a_new_run_starts_counting_anew(client: fakeredis.FakeRedis) -> None:
     append(client, make_batch(1), make_batch(2), make_batch(1, epoch=2))
     assert client.xlen(STREAM) == 3

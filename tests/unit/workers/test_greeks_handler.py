@@ -9,6 +9,7 @@ import fakeredis
 import msgspec
 import numpy as np
 import pytest
+import redis
 from fakes import (
     LAPSED,
     NOON,
@@ -29,13 +30,15 @@ from fakes import (
     pending,
     set_back,
 )
+from redis.client import Pipeline
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.codec import Result, StateBlob
-from common.bus.streams import Streams
+from common.bus.codec import Batch, Result, StateBlob
+from common.bus.streams import Entry, Streams
 from common.errors import BusError, FencedError
 from common.state import advance
+from workers.actor import Outcome
 
 GREEKS = keys.GREEKS_GROUP
 
@@ -283,6 +286,115 @@ def test_without_a_lease_nothing_is_written(client: fakeredis.FakeRedis) -> None
     with pytest.raises(FencedError):
         worker.handler.handle(STREAM, entries)
     assert not client.exists(keys.chain("SPY", SHARD))
+
+
+# --- several shards at once ------------------------------------------------------------------
+
+
+SHARDS = {SHARD: STREAM, OTHER: OTHER_STREAM}
+
+
+def a_round(client: fakeredis.FakeRedis, number: int) -> None:
+    """A batch of each of two shards."""
+    for shard in SHARDS:
+        append(client, make_batch(number, quotes=make_quotes(seq=100 * number)), shard=shard)
+
+
+def one_by_one(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The streams that are handled alone from now on."""
+    seen: list[str] = []
+    handle = worker.handler.handle
+
+    def note(stream: str, entries: list[Entry]) -> Outcome:
+        seen.append(stream)
+        return handle(stream, entries)
+
+    monkeypatch.setattr(worker.handler, "handle", note)
+    return seen
+
+
+def check_all(client: fakeredis.FakeRedis, rounds: int) -> None:
+    """Every batch is in its state, and counted, once."""
+    assert processed(client) == 22 * len(SHARDS) * rounds
+    assert pending(client, GREEKS) == pending(client, GREEKS, OTHER_STREAM) == []
+    for shard, stream in SHARDS.items():
+        batches = [(i.decode(), Batch.decode(fields)) for i, fields in client.xrange(stream)]
+        expected = advance(StateBlob(), shard, batches, PARAMETERS).state
+        assert state_of(client, shard).encode() == expected.encode()
+
+
+def test_a_round_of_several_shards_is_one_step(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(client)
+    a_round(client, 1)
+    worker.work()  # what the server has no script for yet is done one by one
+    alone = one_by_one(worker, monkeypatch)
+    for number in (2, 3):
+        a_round(client, number)
+        worker.work()
+    assert alone == []
+    check_all(client, 3)
+    client.script_flush()
+    a_round(client, 4)
+    worker.work()
+    assert sorted(alone) == sorted(SHARDS.values())
+    check_all(client, 4)
+
+
+def test_a_shard_that_was_lost_costs_the_others_of_its_round_nothing(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(client)
+    a_round(client, 1)
+    worker.work()
+    a_round(client, 2)
+    worker.handler.streams()
+    client.hincrby(keys.lease("SPY", OTHER), "epoch", 1)
+    alone = one_by_one(worker, monkeypatch)
+    before = state_of(client, OTHER).encode()
+    monkeypatch.setattr(worker.actor, "_refresh", lambda: sorted(SHARDS.values()))
+    worker.actor.step()
+    assert alone == [OTHER_STREAM]
+    assert state_of(client, OTHER).encode() == before
+    assert len(pending(client, GREEKS, OTHER_STREAM)) == 1
+    assert pending(client, GREEKS) == []
+    assert processed(client) == 22 * 3
+
+
+def test_poison_costs_the_others_of_its_round_nothing(client: fakeredis.FakeRedis) -> None:
+    worker = Worker(client)
+    a_round(client, 1)
+    worker.work()
+    client.xadd(STREAM, {"h": b"rubbish"})
+    a_round(client, 2)
+    worker.work()
+    assert processed(client) == 22 * 4
+    assert len(letters(client, GREEKS)) == 1
+
+
+def test_the_lost_answer_of_a_round_is_no_second_merge(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(client)
+    a_round(client, 1)
+    worker.work()
+    a_round(client, 2)
+    execute = Pipeline.execute
+
+    def lose(pipe: Pipeline, raise_on_error: bool = True) -> Any:
+        answers = execute(pipe, raise_on_error)
+        if not raise_on_error:
+            raise redis.ConnectionError("connection reset by peer")
+        return answers
+
+    with monkeypatch.context() as lossy:
+        lossy.setattr(Pipeline, "execute", lose)
+        with pytest.raises(BusError):
+            worker.actor.step()
+    a_round(client, 3)
+    worker.work()
+    check_all(client, 3)
 
 
 # --- several workers -------------------------------------------------------------------------
