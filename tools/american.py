@@ -23,8 +23,9 @@ import numpy as np
 import QuantLib as ql  # noqa: N813  as its own examples have it
 
 from common.clock import iso_ms
-from common.feeds.files import FileSnapshot, load_snapshot
+from common.feeds.files import load_snapshot
 from common.feeds.recording import read_recording
+from common.feeds.snapshot import FileSnapshot
 from common.feeds.source import read_source
 from common.levels import Levels
 from common.models import FloatArray

@@ -27,6 +27,9 @@ from common.bus.cache import Cache
 from common.bus.client import Client, connect
 from common.errors import ServiceError
 from common.models import JsonDict
+from common.servers.instance import Instance
+from common.servers.supervisor import Supervisor
+from common.settings import load_settings
 from tools.soak_truth import Board
 from tools.soak_turns import Let
 
@@ -50,6 +53,7 @@ class Rig:
     simulator: httpx.Client
     redis: Client
     cache: Cache
+    supervisor: Supervisor
     processes: tuple[subprocess.Popen[bytes], ...]
 
     def check_alive(self) -> None:
@@ -59,7 +63,7 @@ class Rig:
         """
         for process in self.processes:
             if process.poll() is not None:
-                raise ServiceError(f"{process.args} has ended with {process.returncode}")
+                raise ServiceError(f"{process.args!r} has ended with {process.returncode}")
 
     def state(self) -> JsonDict:
         """What the simulator does."""
@@ -106,7 +110,7 @@ class Rig:
     def health(self) -> dict[str, int]:
         """What has to stay zero however much goes wrong at the source, and restarts."""
         counters = self.cache.counters(SYMBOL)
-        starts = self.cache.starts().values()
+        starts = self.supervisor.starts().values()
         return {
             **{f"dead_{group}": self._length(keys.dead(group)) for group in ("greeks", "store")},
             "restarts": sum(starts) - len(starts),
@@ -141,7 +145,8 @@ def running(*, seed: int, speed: float, start: str, keep: Path | None = None) ->
             )
             client = connect(_until(lambda: _redis_url(folder, started), "Redis"))
             with httpx.Client(base_url=url, timeout=_START_SECONDS, trust_env=False) as simulator:
-                yield Rig(simulator, client, Cache(client), tuple(started))
+                instance = Instance(load_settings(state_dir=folder / "platform"))
+                yield Rig(simulator, client, Cache(client), Supervisor(instance), tuple(started))
     finally:
         for process in reversed(started):
             if process.poll() is None:

@@ -40,7 +40,7 @@ class Board:
     """Contracts and prices of the underlying at one moment, wherever they stand."""
 
     trading_date: str
-    spots: dict[str, float]
+    spots: Mapping[str, float | None]
     """Shard → the underlying [$]."""
     contracts: dict[Contract, tuple[Any, ...]]
     """Contract → :data:`COLUMNS`, None for what is not known; withdrawn ones are left out."""
