@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from common.bus.codec import Batch, Result
@@ -257,8 +258,8 @@ class Store:
             if not done:
                 self._slots.clear()
                 self._sessions.clear()  # a session made in the lost transaction is not there
-                if self._connection and (self._connection.broken or self._connection.closed):
-                    self.close()
+                if connection.info.transaction_status != TransactionStatus.IDLE:
+                    self.close()  # broken, or in the middle of what was begun: of no more use
         return result
 
     def _open(self) -> Connection:

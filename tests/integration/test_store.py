@@ -9,6 +9,7 @@ from typing import Any
 
 import fakeredis
 import numpy as np
+import psycopg
 import pytest
 from harness import wait_until
 from history import (
@@ -346,6 +347,19 @@ class CutStore(Store):
 
 
 # --- errors ------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_is_stuck_in_a_command_is_made_anew(store: Store) -> None:
+    """What a server leaves that is killed in the middle of a COPY."""
+
+    def stuck(connection: Connection) -> None:
+        connection.pgconn.send_query(b"SELECT pg_sleep(60)")
+        raise psycopg.OperationalError("the connection is lost")
+
+    store.save_quotes("SPY", SHARD, entries(1, 1))
+    with pytest.raises(StorageError, match="is lost"):
+        store._transaction(stuck)
+    assert store.save_quotes("SPY", SHARD, entries(2, 1)) == Saved(2, known=1)
 
 
 def test_a_rejected_price_is_no_outage(store: Store) -> None:
