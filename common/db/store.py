@@ -7,6 +7,7 @@ refuses is left out and named to the caller; the rows around it are stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVar
@@ -114,12 +115,13 @@ class Store:
                 "expiration": expiry.expiration,
                 "settlement": expiry.settlement,
             }
-            self._loader.write(
-                connection,
-                [*values["times"], *values["spot_times"]],
-                lambda: connection.execute(query("insert_batch"), values),
-            )
-            table = quote_table(symbol, expiry, batches, sessions)
+            with nullcontext() if self._loader.careful else connection.pipeline():
+                self._loader.write(
+                    connection,
+                    [*values["times"], *values["spot_times"]],
+                    lambda: connection.execute(query("insert_batch"), values),
+                )
+                table = quote_table(symbol, expiry, batches, sessions)  # while the server inserts
             keys = np.concatenate([batch.quotes["key"] for batch in batches])
             saved = self._save(connection, table, keys, batches)
             if saved.known < len(table):  # those before which rows of these belong
