@@ -31,6 +31,7 @@ _SIZE = 500
 _ROUNDS = 3
 _IN_FLIGHT = 1_000_000
 _PATIENCE = 120.0
+_COUNT = 30_000_000
 
 
 def stream_to_state(context: Context, reference: float | None) -> Figure:
@@ -63,6 +64,33 @@ def two_workers(context: Context) -> Figure:
     return ratio(
         "two_workers", own=two, name="one Greeks worker", reference=one, unit="quotes/s", goal=1.5
     )
+
+
+def two_loops() -> Figure:
+    """Two processes that only count over one: what this machine's processors give at most."""
+    one = statistics.median(_counting(1) for _ in range(_ROUNDS))
+    two = statistics.median(_counting(2) for _ in range(_ROUNDS))
+    return ratio(
+        "two_loops",
+        own=2.0 * _COUNT / two,
+        name="one process that counts",
+        reference=_COUNT / one,
+        unit="turns/s",
+        goal=None,
+    )
+
+
+def _counting(processes: int) -> float:
+    """Seconds until the last of so many processes has counted, without their starts."""
+    program = (
+        f"import time\nbegan = time.perf_counter()\nfor _ in range({_COUNT}): pass\n"
+        "print(time.perf_counter() - began)"
+    )
+    command = [sys.executable, "-c", program]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)
+    ]
+    return max(float(process.communicate()[0]) for process in started)
 
 
 def memory_in_flight(context: Context) -> Figure:

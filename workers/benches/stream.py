@@ -41,6 +41,7 @@ def run() -> list[Figure]:
             flow.memory_in_flight(context),
             flow.stream_to_state(context, beside),
             flow.two_workers(context),
+            flow.two_loops(),
         ]
     return [*_appends(rates, beside), *flows, *live.run(beside)]
 
