@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,13 +27,12 @@ from common.feeds.base import Feed, FeedSession
 from common.models import Session, SnapshotEnd, Update
 from workers.barrier import Barrier, TickRequest
 from workers.delivery import Delivery, Patience, Restraint, Sleep
+from workers.inbox import Inbox
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _GATHER_SECONDS = 0.001
 """What comes after a silence waits for what comes with it, on other streams, so long [s]."""
-_INBOX_FRAMES = 1000
-"""What the feed may be ahead; then it waits."""
 _HELD_SECONDS = 0.25
 """What could not be appended for want of memory is tried again after this [s]."""
 
@@ -173,7 +171,7 @@ class Ingestor:
     # --- live -------------------------------------------------------------------------------
 
     async def _live(self, run: Delivery, frames: AsyncIterator[list[Update]]) -> None:
-        inbox = _Inbox(self._stop)
+        inbox = Inbox(self._stop)
 
         async def pump() -> None:
             async for frame in frames:
@@ -190,7 +188,7 @@ class Ingestor:
             reader.cancel()
             await asyncio.gather(reader, stopped, return_exceptions=True)
 
-    async def _consume(self, run: Delivery, inbox: _Inbox, reader: asyncio.Task[None]) -> None:
+    async def _consume(self, run: Delivery, inbox: Inbox, reader: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
         flushed = loop.time()
@@ -289,42 +287,6 @@ async def _with_last(
         held = frame
     if held:
         yield held, True
-
-
-class _Inbox:
-    """What the feed has yielded and nobody has batched yet."""
-
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
-        self.frames: deque[list[Update]] = deque()
-        self._news, self._room = asyncio.Event(), asyncio.Event()
-
-    def wake(self) -> None:
-        """Let who waits look around."""
-        self._news.set()
-        self._room.set()
-
-    async def put(self, frame: list[Update]) -> None:
-        """Add a frame, once there is room for it."""
-        while len(self.frames) >= _INBOX_FRAMES and not self._stop.is_set():
-            self._room.clear()
-            await self._room.wait()
-        self.frames.append(frame)
-        self._news.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Until there is news, or so long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._news.wait()
-
-    def take(self) -> list[Update] | None:
-        """The frame that came first; None when there is none."""
-        if not self.frames:
-            self._news.clear()
-            return None
-        self._room.set()
-        return self.frames.popleft()
 
 
 def _frame_time(frame: list[Update]) -> int:
