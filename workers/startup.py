@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 32 << 20
 """Bytes; the most that glibc takes for the second."""
+_NICE = 5
 
 
 @contextlib.contextmanager
@@ -40,6 +42,15 @@ def be_prompt() -> None:
     """
     gc.freeze()
     sys.setswitchinterval(0.0005)
+
+
+def step_back() -> None:
+    """Let who is on the way from a quote to a level have the processor first.
+
+    What is stored and shown can wait for milliseconds, with what it starts.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # a sandbox, or a system without it
+        os.nice(_NICE)
 
 
 def keep_heap() -> bool:

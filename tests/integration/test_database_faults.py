@@ -210,6 +210,38 @@ def test_postgres_killed_in_mid_copy(postgres: Server, victim: str) -> None:
     worker.finish(postgres.url)
 
 
+def someone_waits(url: str) -> bool:
+    """Whether a lock is waited for."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return row is not None and row[0] > 0
+
+
+def test_migrating_goes_on_after_the_server_was_killed(postgres: Server) -> None:
+    """A server that is away while the platform starts does not end it."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA gex CASCADE")
+        connection.execute("CREATE SCHEMA gex")
+    holder = psycopg.connect(postgres.url)
+    holder.execute("CREATE TABLE gex.quotes (held integer)")  # whoever wants to, too, waits
+    command = subprocess.Popen(
+        [GEX, "db", "migrate", "--wait", "60"],
+        env=environment(postgres.state),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_until(lambda: someone_waits(postgres.url), seconds=30, what="a migration under way")
+    postgres.kill()
+    holder.close()
+    postgres.start()
+    said, _ = command.communicate(timeout=60)
+    assert command.returncode == 0, said
+    assert "going on once the server is there again" in said
+    with connect(postgres.url, name="test") as connection:
+        migrate.require_current(connection)
+
+
 def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
     with server(small_disk) as postgres:
         worker = Worker(postgres.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import platform
+import subprocess
 import sys
 
 import pytest
@@ -49,3 +50,14 @@ def test_what_was_made_at_the_start_is_not_looked_through_again() -> None:
     finally:
         gc.unfreeze()
         sys.setswitchinterval(interval)
+
+
+def test_who_steps_back_says_so_to_the_system() -> None:
+    program = "import os; from workers.startup import step_back; a = os.nice(0); step_back();"
+    found = subprocess.run(
+        [sys.executable, "-c", f"{program} print(os.nice(0) - a)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "5"

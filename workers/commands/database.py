@@ -6,6 +6,7 @@ Owns the commands; the work is done in common.db.
 from __future__ import annotations
 
 import signal
+import time
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,6 @@ from rich.table import Table
 
 from common.db import migrate as migrations
 from common.db import queries
-from common.db.connection import Connection
 from common.db.policies import apply_policies, policies_of
 from common.errors import ServiceError
 from workers.context import Context, console, print_json, wait_for
@@ -30,13 +30,26 @@ def migrate(
 ) -> None:
     """Bring the database to the schema of this build; what is applied already is left alone."""
     context = Context.load()
+    deadline = time.monotonic() + wait
+    done = 0
 
-    def connect() -> Connection:
-        return context.database("migrate")
+    def count(text: str) -> None:
+        nonlocal done
+        done += 1
+        console.print(text)
 
-    with wait_for(connect, seconds=wait, what="PostgreSQL") as connection:
-        done = migrations.migrate(connection, tell=console.print)
-        apply_policies(connection, policies_of(context.settings))
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        connection = wait_for(lambda: context.database("migrate"), seconds=left, what="PostgreSQL")
+        try:
+            with connection:
+                migrations.migrate(connection, tell=count)
+                apply_policies(connection, policies_of(context.settings))
+            break
+        except ServiceError as error:
+            if not connection.broken or time.monotonic() >= deadline:
+                raise
+            console.print(f"{error}; going on once the server is there again")
     console.print(f"{done} migrations applied; the schema is current")
     if stay:
         signal.sigwait({signal.SIGTERM, signal.SIGINT})

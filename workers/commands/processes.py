@@ -30,7 +30,7 @@ from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
 from workers.actor import Actor, Policy
 from workers.context import Context, software, wait_for
-from workers.startup import be_prompt, keep_heap, without_collecting
+from workers.startup import be_prompt, keep_heap, step_back, without_collecting
 
 _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
@@ -96,6 +96,7 @@ def serve_redis() -> None:
 @serve.command("postgres")
 def serve_postgres() -> None:
     """The embedded PostgreSQL: on a unix socket that only you can reach."""
+    step_back()
     context = Context.load()
     if context.settings.database_url is not None:
         idle("GEX_DATABASE_URL names a server of yours; there is nothing to serve")
@@ -109,6 +110,7 @@ def serve_postgres() -> None:
 @serve.command("flower")
 def serve_flower() -> None:
     """Flower, the page that watches the Celery worker."""
+    step_back()
     context = Context.load()
     runtime = _runtime(context)
     _wait_for_a_level(context)
@@ -128,6 +130,7 @@ def serve_flower() -> None:
 @serve.command("dashboard")
 def serve_dashboard() -> None:
     """The page: levels, charts and the day's history in a browser."""
+    step_back()
     context = _begin()
     settings, runtime = context.settings, _runtime(context)
     if set(settings.feeds_in_use) != {"none"}:
@@ -230,6 +233,7 @@ def worker_store(
     name: Annotated[str, typer.Option(help="Unique among the store workers.")] = "store-0",
 ) -> None:
     """A store worker: everything the streams carry into the database."""
+    step_back()
     from common.db.connection import connect as connect_database  # noqa: PLC0415
     from common.db.store import Store  # noqa: PLC0415
     from common.spool import Spool  # noqa: PLC0415
