@@ -41,7 +41,7 @@ def test_an_absent_database_is_spooled_for_and_gets_everything_in_the_end() -> N
     settings = {
         "expirations": "2",
         "redis_maxmemory_mb": str(BOUND_MB),
-        "spool_share": "0.3",
+        "spool_share": "0.25",
     }
     with platform(settings=settings) as running:
         running.levels()
