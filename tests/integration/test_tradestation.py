@@ -74,8 +74,11 @@ def test_an_accelerated_hour_ends_in_the_simulators_own_truth() -> None:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[tuple[Simulator, Platform]]:
-    """A platform that follows a simulator of its own."""
-    with simulator() as served, platform(settings=login(served)) as running:
+    """A platform that follows a simulator of its own, on a date with five expirations to follow."""
+    with (
+        simulator("--start", "2026-11-24T11:00") as served,
+        platform(settings=login(served)) as running,
+    ):
         running.levels()
         yield served, running
 
