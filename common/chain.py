@@ -1,7 +1,8 @@
 """One expiration of one symbol, solved: its forward and one implied volatility per strike.
 
-Owns the quote filters and the choice of the side whose quote gives a strike's IV; must not
-know how quotes arrive, what the time is now, or what is summed later. :func:`solve` is a pure
+Owns the way from the rows of a state to its solution; what makes a quote usable and whose quote
+gives a strike's IV is defined in :mod:`common.quant.plain.chain`. Must not know how quotes
+arrive, what the time is now, or what is summed later. :func:`solve` is a pure
 function of the rows of the state, so batches of any cut give the same bits.
 """
 
@@ -26,11 +27,11 @@ from common.models import (
 )
 from common.quant import kernels
 from common.quant.blackscholes import greeks
+from common.quant.forward import SOURCES
 from common.quant.implied_vol import implied_vol
 from common.settings import QuantParameters
 
 _OK = int(Status.OK)
-_SOURCES = ("none", "carry", "parity")
 Sides = npt.NDArray[np.bytes_]
 
 
@@ -118,7 +119,7 @@ def solve(*, quotes: Rows, expiry: Expiry, parameters: QuantParameters) -> Solut
         delta=found.delta,
         gamma=found.gamma,
         basis=basis,
-        forward_source=_SOURCES[int(source)],
+        forward_source=SOURCES[int(source)],
         forward_residual=residual,
         parity_pairs=int(pairs),
     )

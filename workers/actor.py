@@ -306,7 +306,8 @@ class Actor:
             for stream, entries in deliveries:
                 self._let_go(stream, entries)
             raise
-        except Exception:  # noqa: BLE001  whose it is shows when each is handled alone
+        except Exception as error:  # noqa: BLE001  whose it is shows when each is handled alone
+            log.warning("%d streams together failed, one by one: %s", len(deliveries), error)
             return []
         self.handled += sum(len(entries) for stream, entries in deliveries if stream in done)
         return done

@@ -34,11 +34,10 @@ def without_collecting() -> Iterator[None]:
 
 
 def be_prompt() -> None:
-    """After starting: let a reply that came be taken up within half a millisecond.
+    """After starting: let a reply that came be taken up soon.
 
-    What was made until now stays and is not looked through by any garbage collection, which
-    would take some 20 ms; a thread that has its reply gets the interpreter from another after
-    half a millisecond instead of five.
+    What was made until now stays and is not looked through by any garbage collection; a thread
+    that has its reply gets the interpreter from another after half a millisecond instead of five.
     """
     gc.freeze()
     sys.setswitchinterval(0.0005)

@@ -19,6 +19,8 @@ from common.models import BoolArray, FloatArray
 from common.quant.limits import MAX_SPOT_GAP, NORMAL_MAD, OUTLIER
 
 ForwardSource = Literal["parity", "carry", "none"]
+SOURCES: tuple[ForwardSource, ...] = ("none", "carry", "parity")
+"""By the number that a kernel gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from common.models import BoolArray, FloatArray, Status, StatusArray
-from common.quant.forward import Forward, carry_basis, imply_forward
+from common.quant.forward import SOURCES, Forward, carry_basis, imply_forward
 from common.quant.limits import LEAST_SPREAD, NEAR_SIGMAS
 from common.quant.plain.elementary import log_ratio
 
 Index = npt.NDArray[np.intp]
-_SOURCES = ("none", "carry", "parity")
 # Plain numbers: an enumeration's members take ten times as long to look up and to compare.
 _OK, _NO_BID, _BAD_INPUT, _EXPIRED = map(
     int, (Status.OK, Status.NO_BID, Status.BAD_INPUT, Status.EXPIRED)
@@ -68,7 +67,7 @@ def quote_forward(
     statuses[:] = _screened(bids, asks, spots, K, T, ages, board, rules)
     strikes = _strike_table(K, put, board)
     forward = _forward(bids, asks, spots, T, D, board, statuses, strikes, rules)
-    source = float(_SOURCES.index(forward.source))
+    source = float(SOURCES.index(forward.source))
     head[:] = forward.basis, source, forward.residual, forward.pairs
     return True
 
