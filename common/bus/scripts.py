@@ -149,7 +149,8 @@ COMMIT = """
 -- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
 -- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
 -- too: the last id promises that everything before it is in the state. So does a state that is
--- not the one this goes on from: Redis was set back.
+-- not the one this goes on from, and an entry that is not pending: Redis was set back, and what
+-- it had not delivered yet, or not been given, comes again under an id of its own.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
 end
@@ -159,9 +160,11 @@ if before == ARGV[4] then return 0 end  -- a retry of what is done
 if before ~= ARGV[8] then return redis.error_reply('FENCED the state is another one') end
 local mine = {}
 for i = at, #ARGV do mine[ARGV[i]] = true end
-for _, row in ipairs(redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)) do
+local rows = redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)
+for _, row in ipairs(rows) do
   if not mine[row[1]] then return redis.error_reply('FENCED an older entry is pending') end
 end
+if #rows <= #ARGV - at then return redis.error_reply('FENCED an entry is not pending') end
 for i = at, #ARGV, 500 do
   redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
 end

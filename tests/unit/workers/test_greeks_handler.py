@@ -142,8 +142,10 @@ def test_what_was_delivered_in_part_before_is_merged_from_there(
     old = worker.take()
     worker.handler.handle(STREAM, old)
     append(client, make_batch(2, quotes=make_quotes([650.0], seq=50)))
+    client.xclaim(STREAM, GREEKS, "greeks-0", 0, [old[0].id], force=True)  # somebody's hand
     outcome = worker.handler.handle(STREAM, old + worker.take())
     assert outcome.acknowledged
+    assert pending(client, GREEKS) == []
     counters = Cache(client).counters("SPY")
     assert (counters["quotes_processed"], counters["entries_redelivered"]) == (4, 1)
     assert contracts(client) == 4
@@ -246,6 +248,26 @@ def test_a_fenced_worker_changes_nothing(client: fakeredis.FakeRedis) -> None:
         slow.handler.handle(STREAM, entries)
     assert everything(client) == before
     assert len(pending(client, GREEKS)) == 3
+
+
+def test_what_a_set_back_redis_has_not_delivered_is_not_committed(
+    client: fakeredis.FakeRedis,
+) -> None:
+    """It was read, then lost with Redis' last second; it is appended again, and counts once."""
+    worker = Worker(client)
+    append(client, make_batch(1, quotes=make_quotes([640.0])))
+    worker.work()
+    (lost,) = append(client, make_batch(2, quotes=make_quotes([650.0], seq=50)))
+    entries = worker.take()
+    client.xack(STREAM, GREEKS, lost)
+    client.xdel(STREAM, lost)
+    before = everything(client)
+    with pytest.raises(FencedError, match="not pending"):
+        worker.handler.handle(STREAM, entries)
+    assert everything(client) == before
+    client.xadd(STREAM, entries[0].fields)  # type: ignore[arg-type]
+    worker.work()
+    assert (contracts(client), processed(client)) == (4, 4)
 
 
 def test_a_fenced_commit_of_many_entries_changes_nothing(client: fakeredis.FakeRedis) -> None:
