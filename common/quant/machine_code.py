@@ -88,7 +88,7 @@ class MachineCode:
         out: FloatArray,
     ) -> bool:
         """Fill ``out`` (g,) at ascending ``spots`` (g,) for contracts (n,)."""
-        scratch = np.empty(3 * K.size + 2 * spots.size + 16)
+        scratch = np.empty(3 * K.size + 2 * spots.size + 32)
         return self._net_gex(K, b, T, s, D, q, spots, out, scratch, anchor)
 
     def refine(

@@ -65,14 +65,15 @@ def net_gex(*, book: Book, spots: FloatArray) -> FloatArray:
 
     :param spots: S [$]; (g,). :returns: [$ of delta per 1 % move]; (g,).
     """
-    out = np.zeros(spots.shape)
-    order = None if np.all(spots[1:] >= spots[:-1]) else np.argsort(spots, kind="stable")
+    out = np.empty(spots.shape)
+    order = None if (spots[1:] >= spots[:-1]).all() else np.argsort(spots, kind="stable")
     ascending = spots if order is None else spots[order]
     compute = kernels.active().net_gex
     kernels.filled(compute(*_columns(book), ascending, _anchor(book), out))
     if order is not None:
         out[order] = out.copy()
-    return out * (MULTIPLIER * ONE_PERCENT)
+    out *= MULTIPLIER * ONE_PERCENT
+    return out
 
 
 def curve(*, book: Book, spot: float, width: float, points: int) -> Curve:
