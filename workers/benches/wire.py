@@ -15,7 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -26,6 +26,7 @@ from common.clock import SECOND, session_hours
 from common.feeds.tradestation.book import Book
 from common.feeds.tradestation.messages import parse_all
 from common.feeds.tradestation.wire import Lines
+from common.feeds.transport import STREAM, StreamTransport
 from workers.benches.figure import Figure, interleaved, one_processor, ratio
 from workers.benches.sample import DAY
 from workers.benches.servers import own_simulator
@@ -191,16 +192,17 @@ class _Reading:
 
     async def _merged(self) -> float:
         count, lines = 0, Lines()
-        async with (
-            httpx.AsyncClient(**self._options) as client,
-            client.stream("GET", self._url) as reply,
-        ):
+        async with httpx.AsyncClient(**self._options, transport=StreamTransport()) as client:
+            request = client.build_request("GET", self._url, extensions={STREAM: True})
+            reply = await client.send(request, stream=True)
             began = time.process_time()
-            async for chunk in reply.aiter_raw():
+            async for chunk in cast(httpx.AsyncByteStream, reply.stream):
                 count += len(self._book.apply_all(parse_all(lines.feed(chunk)).rows, 1))
                 if count >= self.rows:
                     break
-            return time.process_time() - began
+            took = time.process_time() - began
+            await reply.aclose()
+            return took
 
     def lines(self) -> float:
         """The plain way: a line, its JSON."""

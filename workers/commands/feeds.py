@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 from pydantic import SecretStr
@@ -118,6 +119,7 @@ def make_broker_feeds(
     from common.feeds.tradestation.feed import TradeStationFeed  # noqa: PLC0415
     from common.feeds.tradestation.listing import Choice  # noqa: PLC0415
     from common.feeds.tradestation.open_streams import Allowance  # noqa: PLC0415
+    from common.feeds.transport import StreamTransport  # noqa: PLC0415
 
     settings = context.settings
     api_url, signin_url, client_id, secret, refresh = _login(context)
@@ -125,6 +127,7 @@ def make_broker_feeds(
         timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None),
         limits=httpx.Limits(max_connections=None),
         trust_env=_uses_proxies(api_url),
+        transport=None if _uses_proxies(api_url) and getproxies() else StreamTransport(),
     )
     tokens = TokenSource(
         http,

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import httpx
 import msgspec
@@ -22,6 +22,7 @@ from common.feeds.schedule import Sleep
 from common.feeds.tradestation.auth import TokenSource
 from common.feeds.tradestation.messages import ApiError
 from common.feeds.tradestation.simulated import CLOCK_HEADER, Announcement
+from common.feeds.transport import STREAM
 
 log = logging.getLogger(__name__)
 SILENCE_SECONDS = 20.0
@@ -137,7 +138,7 @@ class TradeStationClient:
         """
         reply = await self._open(path, params)
         try:
-            async for chunk in reply.aiter_raw():
+            async for chunk in cast(httpx.AsyncByteStream, reply.stream):
                 yield chunk
         except httpx.HTTPError as error:
             raise UnavailableError(f"{path}: {type(error).__name__}") from error
@@ -151,7 +152,11 @@ class TradeStationClient:
             token = await self._tokens.access()
             for renewed in (False, True):
                 request = self._http.build_request(
-                    "GET", self.url + path, params=params, headers=_headers(token)
+                    "GET",
+                    self.url + path,
+                    params=params,
+                    headers=_headers(token),
+                    extensions={STREAM: True},
                 )
                 try:
                     reply = await self._http.send(request, stream=True)
