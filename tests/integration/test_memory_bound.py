@@ -71,10 +71,10 @@ def test_a_full_redis_degrades_in_order_and_recovers() -> None:
     with platform(settings={"expirations": "2", "watchdog_seconds": str(PATIENCE)}) as running:
         running.levels()
         client = running.redis()
-        for _ in range(50):  # so that a few per cent are some time
+        for _ in range(50):  # so that a few per cent are some megabytes
             client.rpush("foreign", "x" * 2**20)
         assert running.levels()["conflated"] == "false"
-        tighten(client, 0.82)
+        tighten(client, 0.85)
         wait_until(lambda: running.levels()["conflated"] == "true", seconds=20, what="a flag")
         latest = json.loads(client.get("gex:SPY:latest"))
         assert latest["quality"]["conflated"] is True
