@@ -20,6 +20,8 @@ STREAM = "gex_stream"
 """Extension of a request (:attr:`httpx.Request.extensions`) that asks for a connection alone."""
 MOST_HELD = 1 << 20
 """Bytes that wait for the reader before the host is no longer listened to."""
+MOST_HEADERS = 1 << 16
+"""Bytes of names and values that a head may have."""
 _PORTS = {"http": 80, "https": 443}
 _SECOND_FAMILY_SECONDS = 0.25
 
@@ -41,7 +43,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
 
         :raises httpx.TransportError: as httpx's own transport does.
         """
-        if not request.extensions.get(STREAM):
+        if not request.extensions.get(STREAM) or request.url.scheme not in _PORTS:
             return await self._pool.handle_async_request(request)
         seconds = request.extensions.get("timeout", {})
         head = _head(request) + await request.aread()
@@ -106,7 +108,7 @@ class _Exchange(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] = []
-        self._held = 0
+        self._held = self._head_bytes = 0
         self._is_paused = self._is_complete = False
         self._ends_with_connection = False
         self._failure: httpx.TransportError | None = None
@@ -188,6 +190,9 @@ class _Exchange(asyncio.Protocol):
     # what the parser calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MOST_HEADERS:
+            raise ValueError("the head has no end")
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:

@@ -46,8 +46,6 @@ _TOGETHER = 4  # contracts of one pass over the spots
 _BASE_2 = 0.8493218002880191  # sqrt(log2(e)/2): n(d) = n(0) 2^-(d · this)²
 _FARTHEST = FARTHEST_D1 * _BASE_2
 _LEAST_SHIFTED = ROUNDER - _FARTHEST * _FARTHEST
-
-
 _LEADING = 7.0372791317480845e-09  # coefficient of the polynomial that _bell leaves to its caller
 
 

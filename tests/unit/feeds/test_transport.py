@@ -143,6 +143,7 @@ def test_what_came_before_a_stream_broke_is_read_before_the_error(
         ((), "close", httpx.RemoteProtocolError),
         ((b"SSH-2.0-OpenSSH\r\n",), "wait", httpx.RemoteProtocolError),
         ((b"HTTP/1.1 200 OK\r\nX-A",), "wait", httpx.ReadTimeout),
+        ((b"HTTP/1.1 200 OK\r\n", b"X-A: bcd\r\n" * 20_000), "wait", httpx.RemoteProtocolError),
     ],
 )
 def test_a_reply_without_a_head_is_an_error(
