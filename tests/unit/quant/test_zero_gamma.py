@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,6 +48,25 @@ def test_the_curve_is_the_sum_of_gammas():
         )
         expected = np.sum(given.positions * found.gamma) * MULTIPLIER * ONE_PERCENT * spot**2
         assert value == pytest.approx(expected, rel=1e-11)
+
+
+def test_one_contract_against_the_oracle():
+    """The error is that of d1, times d1, and a rounding or two: T from half a minute to a year."""
+    random, worst = np.random.default_rng(3), 0.0
+    with mpmath.workdps(40):
+        for _ in range(300):
+            years, sigma = 10.0 ** random.uniform(-6, 0), random.uniform(0.05, 1.0)
+            basis, strike = 1.0 + 1e-3 * random.normal(), random.uniform(500.0, 700.0)
+            spot = strike * np.exp(3.0 * random.normal() * sigma * np.sqrt(years))
+            given = book([strike], [1.0], years=years, sigma=sigma, basis=basis)
+            v = mpmath.mpf(sigma) * mpmath.sqrt(years)
+            d1 = mpmath.log(mpmath.mpf(basis) * spot / strike) / v + v / 2
+            if abs(d1) > 25:
+                continue
+            exact = mpmath.mpf(float(given.discounts[0])) * basis * spot * mpmath.npdf(d1) / v
+            (value,) = net_gex(book=given, spots=np.array([spot]))
+            worst = max(worst, float(abs(value / exact - 1) / (1 + d1 * d1)))
+    assert worst < 1e-15
 
 
 def test_a_spot_does_not_depend_on_the_others():
