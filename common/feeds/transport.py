@@ -32,7 +32,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
     def __init__(self, *, tls: ssl.SSLContext | None = None, **options: Any) -> None:
         """Connect to nothing yet.
 
-        :param tls: whom to trust; the platform's certificate authorities by default.
+        :param tls: whom to trust; httpx's certificate authorities by default.
         :param options: of :class:`httpx.AsyncHTTPTransport`.
         """
         self._tls = tls or httpx.create_ssl_context()
