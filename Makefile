@@ -58,7 +58,7 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	@$(PIP) --requirement requirements/run.txt
 	@$(PIP) --no-deps --editable .
 	@echo "compiling the kernels (once; some ten seconds) ..."
-	@$(BIN)/python -c 'from common.quant import kernels; kernels.load()'
+	@$(BIN)/python -c 'from common.feeds.tradestation import rows; from common.quant import kernels; kernels.load(); rows.load()'
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.run

@@ -7,10 +7,10 @@ microseconds since the Unix epoch, UTC, *market time* unless a name says otherwi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from enum import IntEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -175,6 +175,49 @@ class QuoteUpdate(msgspec.Struct, frozen=True, gc=False):
     """Order within the session where the source defines one (recordings), else -1."""
 
 
+class Listed(Protocol):
+    """A contract, whatever else a feed knows of it."""
+
+    @property
+    def expiry(self) -> Expiry: ...
+
+    @property
+    def strike(self) -> float: ...
+
+    @property
+    def right(self) -> Right: ...
+
+
+class QuoteColumns(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """Full, merged quotes that came together, as columns: the same as so many quotes."""
+
+    contracts: Sequence[Listed]
+    """All contracts of the feed; it grows, and what stands in it stays."""
+    numbers: npt.NDArray[np.int64]
+    """Which of them each quote is of; (n,)."""
+    values: FloatArray
+    """Bid, ask, last [$], bid size, ask size, volume, open interest of each; (n, 7)."""
+    time: int
+    seq: int = -1
+    """Of the first quote where the source defines an order; each next one has the next."""
+
+    def __len__(self) -> int:
+        """How many quotes there are."""
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[QuoteUpdate]:
+        """Each by itself."""
+        counts = self.values[:, 3:].astype(np.int64).tolist()
+        rows = zip(self.numbers.tolist(), self.values[:, :3].tolist(), counts, strict=True)
+        for place, (number, (bid, ask, last), sizes) in enumerate(rows):
+            of, (bid_size, ask_size, volume, open_interest) = self.contracts[number], sizes
+            yield QuoteUpdate(
+                of.expiry, of.strike, of.right, self.time, bid, ask, last,
+                bid_size, ask_size, volume, open_interest,
+                seq=self.seq if self.seq < 0 else self.seq + place,
+            )  # fmt: skip
+
+
 class SpotUpdate(msgspec.Struct, frozen=True, gc=False):
     """A price of the underlying."""
 
@@ -199,7 +242,16 @@ class SnapshotEnd(msgspec.Struct, frozen=True):
     time: int
 
 
-Update = QuoteUpdate | SpotUpdate | VixUpdate | SnapshotEnd
+Update = QuoteUpdate | QuoteColumns | SpotUpdate | VixUpdate | SnapshotEnd
+
+
+def one_by_one(updates: Iterable[Update]) -> Iterator[Update]:
+    """Updates in their order, quotes that came as columns each by itself."""
+    for update in updates:
+        if isinstance(update, QuoteColumns):
+            yield from update
+        else:
+            yield update
 
 
 class MarketClock(msgspec.Struct, frozen=True):

@@ -8,16 +8,25 @@ volume, not every trade, so growth of the volume is given to the side of the las
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 
-def buyer_or_seller(*, price: float, bid: float, ask: float, price_before: float) -> int:
+
+def buyer_or_seller(
+    *,
+    price: npt.ArrayLike,
+    bid: npt.ArrayLike,
+    ask: npt.ArrayLike,
+    price_before: npt.ArrayLike,
+) -> npt.NDArray[np.int64]:
     """The quote rule of [1], and its tick rule for trades at the middle.
 
-    :param price: of the trade [$]. :param bid: before it [$]. :param ask: before it [$].
+    :param price: of each trade [$]; (n,). :param bid: before it [$]. :param ask: before it [$].
     :param price_before: of the trade before it [$]. Any of them may be NaN.
-    :returns: +1 where a buyer began it, -1 a seller, 0 where neither rule says.
+    :returns: +1 where a buyer began it, -1 a seller, 0 where neither rule says; (n,).
     """
-    if not 0.0 < bid < ask:
-        return 0
+    bid, ask = np.asarray(bid, dtype=np.float64), np.asarray(ask, dtype=np.float64)
     middle = 0.5 * (bid + ask)
-    against = price_before if price == middle else middle
-    return (price > against) - (price < against)
+    against = np.where(price == middle, price_before, middle)
+    side = np.greater(price, against).astype(np.int64) - np.less(price, against)
+    return np.where((bid > 0.0) & (bid < ask), side, 0)

@@ -29,9 +29,10 @@ from rich.progress import Progress
 from common.batcher import Batcher
 from common.clock import session_hours
 from common.feeds.tradestation.book import Book
-from common.feeds.tradestation.messages import Malformed, parse_all
+from common.feeds.tradestation.messages import Malformed
+from common.feeds.tradestation.rows import Rows
 from common.feeds.tradestation.wire import Lines
-from common.models import Session
+from common.models import Session, one_by_one
 
 DAY = date(2026, 11, 24)
 LONGEST = 4096
@@ -91,11 +92,12 @@ class Reader:
         """Take one chunk."""
         account = self._account
         self._time += 1000
-        messages = parse_all(self._framing.feed(chunk))
-        updates = self._book.apply_all(messages.rows, self._time)
-        account.applied += len(updates)
-        account.unchanged += len(messages.rows) - len(updates)  # less those refused, at the end
-        for control in messages.controls:
+        rows = Rows(self._framing.feed(chunk))
+        updates = self._book.apply_all(rows, self._time)
+        applied = sum(1 for _ in one_by_one(updates))
+        account.applied += applied
+        account.unchanged += len(rows) - applied  # less those refused, at the end
+        for control in rows.controls:
             if isinstance(control, Malformed):
                 account.rejected[_kind(control.reason)] += 1
             else:

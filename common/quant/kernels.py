@@ -11,16 +11,12 @@ that :func:`load` is given, else in the user's cache.
 from __future__ import annotations
 
 import importlib
-import os
 from pathlib import Path
 from typing import Literal, Protocol, cast
-
-import platformdirs
 
 from common.models import BoolArray, FloatArray, StatusArray
 
 Name = Literal["compiled", "plain"]
-_PACKAGE = Path(__file__).parent
 
 
 class Kernels(Protocol):
@@ -185,14 +181,8 @@ def use(name: Name) -> None:
 
 def _use_compiled(folder: Path | None) -> None:
     if _Choice.compiled is None:
-        from common.quant import machine_code  # noqa: PLC0415  # LLVM is 50 MB
+        from common.machine.code import cache_folder  # noqa: PLC0415  # LLVM is 50 MB
+        from common.quant import machine_code  # noqa: PLC0415
 
-        _Choice.compiled = machine_code.load(_cache_folder(folder))
+        _Choice.compiled = machine_code.load(cache_folder(Path(__file__).parent, folder))
     _Choice.kernels, _Choice.name = _Choice.compiled, "compiled"
-
-
-def _cache_folder(folder: Path | None) -> Path:
-    """This package's, the given one, the user's."""
-    if os.access(_PACKAGE, os.W_OK):
-        return _PACKAGE / "__pycache__"
-    return folder or platformdirs.user_cache_path("gex-platform", appauthor=False)

@@ -24,9 +24,10 @@ import orjson
 
 from common.clock import SECOND, session_hours
 from common.feeds.tradestation.book import Book
-from common.feeds.tradestation.messages import parse_all
+from common.feeds.tradestation.rows import Rows
 from common.feeds.tradestation.wire import Lines
 from common.feeds.transport import STREAM, StreamTransport
+from common.models import QuoteColumns, Update
 from workers.benches.figure import Figure, interleaved, one_processor, ratio
 from workers.benches.sample import DAY
 from workers.benches.servers import own_simulator
@@ -123,7 +124,7 @@ def _parsed(figure_id: str, lines: list[bytes], shape: type, goal: float | None)
     book, framing = Book("SPY"), Lines()
 
     def ours() -> int:
-        return sum(len(book.apply_all(parse_all(framing.feed(c)).rows, 1)) for c in chunks)
+        return sum(_quotes(book.apply_all(Rows(framing.feed(c)), 1)) for c in chunks)
 
     def bare() -> None:
         for line in cut:
@@ -167,6 +168,10 @@ def _over_a_socket() -> list[Figure]:
     ]
 
 
+def _quotes(updates: list[Update]) -> int:
+    return sum(len(each) if isinstance(each, QuoteColumns) else 1 for each in updates)
+
+
 class _Reading:
     """Three ways to read a first pass; each returns the processor's time after the head [s]."""
 
@@ -197,7 +202,7 @@ class _Reading:
             reply = await client.send(request, stream=True)
             began = time.process_time()
             async for chunk in cast(httpx.AsyncByteStream, reply.stream):
-                count += len(self._book.apply_all(parse_all(lines.feed(chunk)).rows, 1))
+                count += _quotes(self._book.apply_all(Rows(lines.feed(chunk)), 1))
                 if count >= self.rows:
                     break
             took = time.process_time() - began

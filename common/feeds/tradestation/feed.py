@@ -186,12 +186,10 @@ class TradeStationSession:
                     yield updates
 
     def _merge(self, book: Book, arrival: Arrival, at: int) -> list[Update]:
-        rows = arrival.rows
-        if arrival.source.startswith("quotes "):
-            rows = [row for row in rows if not self.beside.take(row)]
-        updates: list[Update] = [*self.beside.news(at), *book.apply_all(rows, at)]
+        aside = self.beside.take if arrival.source.startswith("quotes ") else None
+        updates = book.apply_all(arrival.rows, at, aside=aside)
         self.counters["refused_rows"] = sum(book.refused.values())
-        return updates
+        return [*self.beside.news(at), *updates]
 
     def _goes_on(self) -> bool:
         """Until a moment after the close, or until a simulator has set another clock."""
@@ -246,10 +244,10 @@ class TradeStationSession:
 
 
 def _watch(first: FirstPass, arrival: Arrival, now: float, names: dict[Contract, str]) -> None:
-    for row in arrival.rows:
-        contract = parse_option_symbol(row.name)
+    for name in arrival.rows.names():
+        contract = parse_option_symbol(name)
         if contract is not None:
-            names[contract] = row.name
+            names[contract] = name
             first.saw(arrival.source, contract, now)
     if arrival.end_of_snapshot:
         first.ended(arrival.source)

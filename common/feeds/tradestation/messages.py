@@ -8,14 +8,12 @@ line holds is looked at field by field.
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from common.feeds.snapshot import HIGHEST_COUNT, count, price
-from common.feeds.tradestation.wire import split
 
 LONGEST_PRICE = 24
 """Characters of a price; longer ones are spelled anew."""
@@ -123,13 +121,6 @@ Control = Heartbeat | StreamStatus | StreamError | Malformed
 Message = Control | Row
 
 
-class Messages(NamedTuple):
-    """What some lines say, each kind in the order of its lines."""
-
-    rows: list[Row]
-    controls: list[Control]
-
-
 class _Line(msgspec.Struct, frozen=True, gc=False):
     """Any object of the protocol, its fields in any spelling."""
 
@@ -170,36 +161,9 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode_row = msgspec.json.Decoder(Row, strict=False).decode  # not strict: counts in quotes
-_decode_rows = msgspec.json.Decoder(list[tuple[Row]], strict=False).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
-_symbol, _legs = attrgetter("Symbol"), attrgetter("Legs")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no message."""
-
-
-def parse_all(whole: bytes) -> Messages:
-    """The messages of whole lines, each with its newline: what :func:`parse` says of each line,
-    in a fraction of the time.
-
-    All are decoded at once, as an array that has each line in brackets of its own. Where a line
-    is not exactly one value the brackets do not match, or there are more pairs of them than
-    lines; then the lines are looked at one by one.
-    """
-    inside = whole[:-1].replace(b"\n", b"],\n[")
-    try:
-        rows = [row for (row,) in _decode_rows(b"[[%b]]" % inside)]
-    except _UNREADABLE:
-        rows = []
-    is_one_a_line = len(inside) == len(whole) - 1 + 3 * (len(rows) - 1)
-    if rows and is_one_a_line and (all(map(_symbol, rows)) or all(map(_legs, rows))):
-        return Messages(rows, [])
-    found = Messages([], [])
-    for message in map(parse, split(whole)):
-        if isinstance(message, Row):
-            found.rows.append(message)
-        else:
-            found.controls.append(message)
-    return found
 
 
 def parse(line: bytes) -> Message:

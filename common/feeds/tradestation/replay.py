@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 
 import msgspec
@@ -20,8 +20,9 @@ from common.feeds.frames import Frame, read_frames
 from common.feeds.roots import INDEXES
 from common.feeds.tradestation.beside import Beside
 from common.feeds.tradestation.book import Book
-from common.feeds.tradestation.messages import Malformed, Row, parse
-from common.models import Session, SnapshotEnd, Update
+from common.feeds.tradestation.messages import Malformed
+from common.feeds.tradestation.rows import Rows
+from common.models import Session, SnapshotEnd, Update, one_by_one
 
 GROUP_US = SECOND
 """Lines of one second of market time are one frame [us]."""
@@ -62,34 +63,28 @@ class ReplayedSession:
         beside = Beside(self.recorded.symbol, INDEXES, self.counters)
         group: list[Update] = []
         second = -1
-        for frame in chain.from_iterable(map(read_frames, self.paths)):
-            if frame.time // GROUP_US != second:
+        frames = chain.from_iterable(map(read_frames, self.paths))
+        for (time, is_end), together in groupby(frames, lambda f: (f.time, f.is_snapshot_end)):
+            if time // GROUP_US != second:
                 if group:
                     yield group
-                group, second = [], frame.time // GROUP_US
-            if frame.is_snapshot_end:
-                yield [*group, SnapshotEnd(frame.time)]
+                group, second = [], time // GROUP_US
+            if is_end:
+                yield [*group, SnapshotEnd(time)]
                 group = []
                 continue
-            row = self._row(frame)
-            if row is None:
-                continue
-            if beside.take(row):
-                group += beside.news(frame.time)
-                continue
-            update = book.apply(row, frame.time, seq)
-            if update is not None:
-                seq += 1
-                group.append(update)
+            rows = self._rows(together)
+            updates = book.apply_all(rows, time, seq, aside=beside.take)
+            seq += sum(1 for _ in one_by_one(updates))
+            group += [*beside.news(time), *updates]
         if group:
             yield group
         self.counters["refused_rows"] = sum(book.refused.values())
 
-    def _row(self, frame: Frame) -> Row | None:
-        message = parse(frame.line)
-        if isinstance(message, Row):
-            self.counters["rows"] += 1
-            return message
-        if isinstance(message, Malformed):
-            self.counters["malformed_lines"] += 1
-        return None
+    def _rows(self, frames: Iterable[Frame]) -> Rows:
+        """The data of lines that came at the same time."""
+        rows = Rows(b"".join(frame.line + b"\n" for frame in frames))
+        self.counters["rows"] += len(rows)
+        malformed = sum(1 for control in rows.controls if isinstance(control, Malformed))
+        self.counters["malformed_lines"] += malformed
+        return rows

@@ -25,11 +25,10 @@ from common.feeds.tradestation.messages import (
     Heartbeat,
     Malformed,
     Message,
-    Row,
     StreamError,
     StreamStatus,
-    parse_all,
 )
+from common.feeds.tradestation.rows import Rows
 from common.feeds.tradestation.sources import Source
 from common.feeds.tradestation.wire import Lines, split
 
@@ -49,7 +48,7 @@ class Arrival:
     source: str
     whole: bytes
     """The lines as they came, each with its newline."""
-    rows: list[Row]
+    rows: Rows
     """The data among them, in order."""
     end_of_snapshot: bool = False
 
@@ -202,17 +201,17 @@ class StreamReader:
         async for chunk in self._client.stream(self._source.path, self._source.params):
             connection.opened = connection.opened or self._patience.now()
             whole = lines.feed(chunk)
-            rows, controls = parse_all(whole)
+            rows = Rows(whole)
             self._counters["oversized_lines"] += lines.oversized
             lines.oversized = 0
             ended = any(
                 isinstance(control, StreamStatus) and control.status == "EndSnapshot"
-                for control in controls
+                for control in rows.controls
             )
             if whole:
                 self._counters["rows"] += len(rows)
                 await self._deliver(Arrival(self._source.name, whole, rows, ended))
-            for control in controls:
+            for control in rows.controls:
                 verdict = self._obey(control)
                 if verdict is not None:
                     return verdict

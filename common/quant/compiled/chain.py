@@ -11,23 +11,25 @@ from math import isnan, sqrt
 
 from numba import njit
 
-from common.models import Status
-from common.quant.compiled.arguments import (
+from common.machine.arguments import (
     BOOL,
     BYTE,
     DOUBLE,
+    ROUNDS,
     are_columns,
     codes,
     column,
     entry,
     flags,
+    inlined,
     is_array,
     is_column,
     length,
     python_bool,
     table,
 )
-from common.quant.compiled.elementary import NAN, ROUNDS, exp, inlined, log_ratio
+from common.models import Status
+from common.quant.compiled.elementary import NAN, exp, log_ratio
 from common.quant.limits import LEAST_SPREAD, MAX_SPOT_GAP, NEAR_SIGMAS, NORMAL_MAD, OUTLIER
 
 _OK, _NO_BID, _NO_ASK = int(Status.OK), int(Status.NO_BID), int(Status.NO_ASK)

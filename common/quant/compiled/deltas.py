@@ -7,25 +7,21 @@ from __future__ import annotations
 
 from numba import njit
 
-from common.quant.compiled.arguments import (
+from common.machine.arguments import (
     BOOL,
     DOUBLE,
+    ROUNDS,
     are_columns,
     column,
     entry,
     flags,
+    inlined,
     is_array,
     is_column,
     length,
     python_bool,
 )
-from common.quant.compiled.elementary import (
-    NAN,
-    ROUNDS,
-    arrays_are_distinct,
-    inlined,
-    mills,
-)
+from common.quant.compiled.elementary import NAN, arrays_are_distinct, mills
 from common.quant.compiled.greeks import moneyness
 
 

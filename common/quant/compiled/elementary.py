@@ -17,12 +17,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-ROUNDS = {"error_model": "numpy"}
-"""Options of every kernel: a division by zero gives infinity, as in numpy."""
-inlined = njit(forceinline=True, **ROUNDS)
+from common.machine.arguments import inlined
+
 NAN = float("nan")
 
 ROOT_TWO_PI_INVERSE = 0.3989422804014327

@@ -15,13 +15,8 @@ from math import sqrt
 
 from numba import njit
 
-from common.quant.compiled.elementary import (
-    NAN,
-    ROOT_TWO_PI_INVERSE,
-    ROUNDS,
-    mills,
-    mills_rest,
-)
+from common.machine.arguments import ROUNDS
+from common.quant.compiled.elementary import NAN, ROOT_TWO_PI_INVERSE, mills, mills_rest
 from common.quant.limits import HIGHEST_TOTAL, LOWEST_TOTAL, MAX_STEPS
 
 _EPSILON = 2.220446049250313e-16

@@ -12,13 +12,15 @@ from math import sqrt
 
 from numba import njit
 
-from common.quant.compiled.arguments import (
+from common.machine.arguments import (
     BOOL,
     DOUBLE,
+    ROUNDS,
     are_columns,
     column,
     entry,
     flags,
+    inlined,
     is_array,
     is_column,
     length,
@@ -28,11 +30,9 @@ from common.quant.compiled.arguments import (
 from common.quant.compiled.elementary import (
     NAN,
     ROOT_TWO_PI_INVERSE,
-    ROUNDS,
     arrays_are_distinct,
     exp,
     fma,
-    inlined,
     log_ratio,
     log_ratio_pair,
     mills_pair,

@@ -25,30 +25,30 @@ from math import sqrt
 import numpy as np
 from numba import carray, njit
 
-from common.models import Status
-from common.quant.compiled.arguments import (
+from common.machine.arguments import (
     BOOL,
     BYTE,
     DOUBLE,
+    ROUNDS,
     are_columns,
     codes,
     column,
     entry,
     flags,
+    inlined,
     is_array,
     is_column,
     length,
     python_bool,
     stack,
 )
+from common.models import Status
 from common.quant.compiled.elementary import (
     NAN,
     ROOT_TWO_PI_INVERSE,
-    ROUNDS,
     arrays_are_distinct,
     exp,
     fma,
-    inlined,
     log_ratio,
     mills_rest,
     rough_log,

@@ -14,11 +14,13 @@ from math import sqrt
 import numpy as np
 from numba import njit
 
-from common.quant.compiled.arguments import (
+from common.machine.arguments import (
     DOUBLE,
+    ROUNDS,
     are_columns,
     column,
     entry,
+    inlined,
     is_array,
     is_column,
     is_number,
@@ -30,12 +32,10 @@ from common.quant.compiled.arguments import (
 from common.quant.compiled.elementary import (
     ROOT_TWO_PI_INVERSE,
     ROUNDER,
-    ROUNDS,
     arrays_are_distinct,
     bits,
     fma,
     from_bits,
-    inlined,
     log_ratio,
 )
 from common.quant.limits import FARTHEST_D1, ROOT_STEPS

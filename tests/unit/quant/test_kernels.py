@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.machine import code as machine
+from common.machine import layout
 from common.models import Status
-from common.quant import kernels, layout, machine_code
+from common.quant import kernels, machine_code
 from common.quant.blackscholes import GREEKS, greeks, price
 from common.quant.implied_vol import implied_vol
 from common.quant.zero_gamma import Book, curve, net_gex, zero_gammas
@@ -162,7 +164,11 @@ def run(code: str, **environment: str) -> str:
     return result.stdout.strip()
 
 
-KEPT_IN = "from pathlib import Path; kernels._cache_folder = lambda folder: Path({!r})\n"
+KEPT_IN = (
+    "from pathlib import Path; from common.machine import code\n"
+    "code.cache_folder = lambda *_: Path({!r})\n"
+)
+PACKAGE = Path(kernels.__file__).parent
 
 
 def test_nothing_is_loaded_before_something_is_solved() -> None:
@@ -215,14 +221,14 @@ def test_a_file_of_kernels_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
     kernels.load()
     (kept,) = [
         file
-        for file in kernels._cache_folder(None).glob("*.o")
-        if file.stem == machine_code._digest()
+        for file in machine.cache_folder(PACKAGE, None).glob("*.o")
+        if file.stem == machine_code.KERNELS.digest()
     ]
     whole = kept.read_bytes()
     (tmp_path / kept.name).write_bytes(whole[: len(whole) // 2])
     code = "from common.quant import kernels\n" + KEPT_IN.format(str(tmp_path))
     assert run(code + "print(kernels.load())") == "compiled"
-    assert len((tmp_path / kept.name).read_bytes()) == len(whole)
+    assert machine._kept(tmp_path / kept.name)
 
 
 @pytest.mark.parametrize("name", ["compiled", "plain"])
@@ -261,7 +267,7 @@ def test_compiled_kernels_refuse_what_is_not_contiguous_or_of_another_byte_order
 def test_the_cache_of_a_read_only_installation_is_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert kernels._cache_folder(tmp_path).name == "__pycache__"
+    assert machine.cache_folder(PACKAGE, tmp_path).name == "__pycache__"
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert kernels._cache_folder(tmp_path) == tmp_path
-    assert kernels._cache_folder(None).name == "gex-platform"
+    assert machine.cache_folder(PACKAGE, tmp_path) == tmp_path
+    assert machine.cache_folder(PACKAGE, None).name == "gex-platform"

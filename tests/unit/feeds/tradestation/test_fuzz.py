@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from common.feeds.tradestation import book as books
 from common.feeds.tradestation.book import Book
-from common.feeds.tradestation.messages import Malformed, Row, parse, parse_all
+from common.feeds.tradestation.messages import Malformed, Row, parse
+from common.feeds.tradestation.rows import Rows
 from common.feeds.tradestation.wire import Lines, split
-from common.models import QuoteUpdate
+from common.models import QuoteUpdate, one_by_one
 from tools.fuzz import Account, damaged_frames, fuzz
 
 FRAMES = 20_000
@@ -57,9 +58,9 @@ def _updates(chunks: list[bytes]) -> tuple[list[str], list[str], object]:
     updates: list[str] = []
     controls: list[str] = []
     for chunk in chunks:
-        messages = parse_all(lines.feed(chunk))
-        updates += map(repr, book.apply_all(messages.rows, 1))
-        controls += map(repr, messages.controls)
+        rows = Rows(lines.feed(chunk))
+        updates += map(repr, one_by_one(book.apply_all(rows, 1)))
+        controls += map(repr, rows.controls)
     return updates, controls, (book.refused, lines.oversized)
 
 
@@ -67,9 +68,9 @@ def _updates(chunks: list[bytes]) -> tuple[list[str], list[str], object]:
 def test_many_lines_at_once_are_what_each_is_alone(seed: int) -> None:
     chance = random.Random(seed)
     whole = Lines().feed(b"".join(itertools.islice(damaged_frames(chance), 15)))
-    messages, alone = parse_all(whole), [parse(line) for line in split(whole)]
-    assert messages.rows == [message for message in alone if isinstance(message, Row)]
-    assert messages.controls == [message for message in alone if not isinstance(message, Row)]
+    rows, alone = Rows(whole), [parse(line) for line in split(whole)]
+    assert list(rows) == [message for message in alone if isinstance(message, Row)]
+    assert rows.controls == [message for message in alone if not isinstance(message, Row)]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,15 @@ from common.feeds.playback import RecordingFeed
 from common.feeds.tradestation.feed import TradeStationFeed, TradeStationSession
 from common.feeds.tradestation.listing import Choice
 from common.feeds.tradestation.simulated import CLOCK_HEADER, Announcement
-from common.models import MarketClock, QuoteUpdate, Session, SnapshotEnd, SpotUpdate, Update
+from common.models import (
+    MarketClock,
+    QuoteUpdate,
+    Session,
+    SnapshotEnd,
+    SpotUpdate,
+    Update,
+    one_by_one,
+)
 from common.selection import ExpirationRule
 
 TUESDAY = date(2026, 11, 24)
@@ -229,7 +237,7 @@ def test_an_index_has_chains_of_both_roots(broker: Broker) -> None:
 
 
 def updates(frames: list[list[Update]], kind: type) -> list[Any]:
-    return [update for frame in frames for update in frame if isinstance(update, kind)]
+    return [update for frame in frames for update in one_by_one(frame) if isinstance(update, kind)]
 
 
 def test_the_first_pass_ends_with_a_snapshot_end(broker: Broker) -> None:
@@ -305,7 +313,7 @@ def test_a_reader_that_breaks_unexpectedly_ends_the_session_and_is_not_swallowed
     def broken(whole: bytes) -> None:
         raise ZeroDivisionError(whole)
 
-    monkeypatch.setattr("common.feeds.tradestation.streams.parse_all", broken)
+    monkeypatch.setattr("common.feeds.tradestation.streams.Rows", broken)
     with pytest.raises(ZeroDivisionError):
         take(make_feed(broker, Time(NOON)), 9)
 
@@ -330,8 +338,8 @@ def test_what_was_recorded_plays_as_it_was(broker: Broker, tmp_path: Path) -> No
     assert session.replay
     assert session.feed == "recording"
     assert read_header(path).session.key == "SPY:2026-11-24:tradestation"
-    flat = [update for frame in live for update in frame]
-    again = [update for frame in played for update in frame]
+    flat = [update for frame in live for update in one_by_one(frame)]
+    again = [update for frame in played for update in one_by_one(frame)]
     assert [repr(u).partition(", seq=")[0] for u in again] == [
         repr(u).partition(", seq=")[0] for u in flat
     ]

@@ -20,7 +20,7 @@ from common.feeds.tradestation.feed import TradeStationFeed, TradeStationSession
 from common.feeds.tradestation.following import PAUSE_SECONDS
 from common.feeds.tradestation.listing import Choice
 from common.feeds.tradestation.open_streams import OVERLAP_SECONDS, Allowance
-from common.models import QuoteUpdate, SnapshotEnd, Update, VixUpdate
+from common.models import QuoteUpdate, SnapshotEnd, Update, VixUpdate, one_by_one
 from common.selection import ExpirationRule, StrikeRule
 
 NOON = parse_instant("2026-11-24T12:00")
@@ -115,7 +115,7 @@ class Stage:
 
             async def read() -> None:
                 async for frame in self.session.frames():
-                    self.updates += frame
+                    self.updates += one_by_one(frame)
 
             reading = asyncio.create_task(read())
             acting = asyncio.create_task(act(self))

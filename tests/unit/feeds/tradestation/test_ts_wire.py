@@ -20,9 +20,10 @@ from common.feeds.tradestation.messages import (
     StreamError,
     StreamStatus,
     parse,
-    parse_all,
 )
+from common.feeds.tradestation.rows import Rows
 from common.feeds.tradestation.wire import Lines, split
+from common.models import one_by_one
 
 NUMBERS = st.one_of(
     st.floats(0, 999, allow_nan=False).map(lambda value: f"{value:.2f}"),
@@ -88,7 +89,7 @@ def test_however_a_row_is_decoded_it_says_the_same(
     row = chain_row(strike, right, fields)
     usual, field_by_field = json.dumps(row), json.dumps({**row, "Error": None})
     said = [
-        Book("SPY").apply_all(parse_all(line.encode() + b"\n").rows, 1)
+        list(one_by_one(Book("SPY").apply_all(Rows(line.encode() + b"\n"), 1)))
         for line in (usual, field_by_field)
     ]
     assert len(said[0]) == 1
@@ -143,10 +144,10 @@ ROW = '{"Symbol":"SPY 261124C660","Bid":"1.5"}'
 )
 def test_lines_that_are_not_one_message_each_are_told_apart(lines: list[str]) -> None:
     some = [ROW, *lines, ROW]
-    messages = parse_all("".join(f"{line}\n" for line in some).encode())
+    rows = Rows("".join(f"{line}\n" for line in some).encode())
     alone = [parse(line.encode()) for line in some if line]
-    assert messages.rows == [each for each in alone if isinstance(each, Row)]
-    assert messages.controls == [each for each in alone if not isinstance(each, Row)]
+    assert list(rows) == [each for each in alone if isinstance(each, Row)]
+    assert rows.controls == [each for each in alone if not isinstance(each, Row)]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, types
+from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from common.quant import layout
-from common.quant.compiled.elementary import ROUNDS, inlined
+from common.machine import layout
 
+ROUNDS = {"error_model": "numpy"}
+"""Options of every kernel: a division by zero gives infinity, as in numpy."""
+inlined = njit(forceinline=True, **ROUNDS)
 entry = cfunc(types.intp(types.intp, types.intp, types.intp), **ROUNDS)
 """Of (self, address of the arguments' addresses, how many): the address of a bool."""
 python_bool = types.ExternalFunction("PyBool_FromLong", types.intp(types.intp))
@@ -27,13 +29,16 @@ _NATIVE, _NO_ORDER = ord("="), ord("|")
 _TYPE, _NUMBER, _DATA = layout.TYPE, layout.NUMBER, layout.DATA
 _DIMENSIONS, _SHAPE, _DESCRIPTION = layout.DIMENSIONS, layout.SHAPE, layout.DESCRIPTION
 _FLAGS, _KIND, _ORDER = layout.FLAGS, layout.KIND, layout.ORDER
-_ARRAY, _FLOAT, _PLAIN = layout.BYTES, layout.BYTES + 8, layout.PLAIN
+_ARRAY, _FLOAT, _TEXT = layout.BYTES, layout.BYTES + 8, layout.BYTES + 16
+_LENGTH, _BYTES, _PLAIN = layout.LENGTH, layout.BYTES, layout.PLAIN
 
 
-def _reader(name: str, kind: ir.Type, found: Any) -> Any:
+def _reader(name: str, kind: ir.Type, found: Any, *, anywhere: bool = False) -> Any:
     def read(context: Any, address: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             value = builder.load(builder.inttoptr(args[0], kind.as_pointer()))
+            if anywhere:
+                value.align = 1
             if isinstance(kind, ir.DoubleType) or kind.width == 64:
                 return value
             return builder.zext(value, ir.IntType(64))
@@ -48,6 +53,22 @@ _word = _reader("_word", ir.IntType(64), types.intp)
 _half = _reader("_half", ir.IntType(32), types.intp)
 _byte = _reader("_byte", ir.IntType(8), types.intp)
 _double = _reader("_double", ir.DoubleType(), types.float64)
+byte_at = _reader("byte_at", ir.IntType(8), types.uint64)
+"""The byte at an address."""
+eight_at = _reader("eight_at", ir.IntType(64), types.uint64, anywhere=True)
+"""Eight bytes at any address, the first one lowest."""
+
+
+@intrinsic
+def set_eight(context: Any, address: Any, value: Any) -> Any:
+    """Write eight bytes at an address, the lowest first."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        store = builder.store(args[1], builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
+        store.align = 1
+        return _context.get_dummy_value()
+
+    return types.void(types.intp, types.uint64), generate
 
 
 @intrinsic
@@ -147,3 +168,22 @@ def codes(args, at, n):
 def table(args, at, rows, n):
     """An argument that is an array (rows, n) of doubles."""
     return carray(_items(args, at), (rows, n), np.float64)
+
+
+@inlined
+def is_text(self, args, at):
+    """Whether an argument is a bytes object, behind whose last byte stands a zero."""
+    return _word(_word(args + 8 * at) + _TYPE) == _word(self + _TEXT)
+
+
+@inlined
+def text(args, at):
+    """Where the first byte of an argument that is a bytes object is, and how many there are."""
+    address = _word(args + 8 * at)
+    return address + _BYTES, _word(address + _LENGTH)
+
+
+@inlined
+def items_at(args, at):
+    """Where the first item of an argument that is an array is."""
+    return _word(_word(args + 8 * at) + _DATA)

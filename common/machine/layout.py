@@ -20,15 +20,15 @@ DATA, DIMENSIONS, SHAPE, DESCRIPTION, FLAGS = 16, 24, 32, 56, 64
 """of an array's first item, number of dimensions, their lengths, item type, flags,"""
 KIND, ORDER = 25, 26
 """of an item type's letter and byte order,"""
-BYTES = 32
-"""of the first byte of a bytes object."""
+LENGTH, BYTES = 16, 32
+"""of a bytes object's length and its first byte."""
 PLAIN = 0x0101
 """Flags of an array that is contiguous (C order) and aligned."""
 
 
 def types() -> bytes:
-    """The addresses of the types that kernels take: arrays, floats."""
-    return struct.pack("qq", id(np.ndarray), id(float))
+    """The addresses of the types that kernels take: arrays, floats, bytes."""
+    return struct.pack("qqq", id(np.ndarray), id(float), id(bytes))
 
 
 def holds() -> bool:
@@ -40,7 +40,8 @@ def holds() -> bool:
     return (
         all(_reads(sample) for sample in samples)
         and ctypes.c_double.from_address(id(number) + NUMBER).value == number
-        and ctypes.string_at(id(packed) + BYTES, len(packed)) == packed
+        and ctypes.c_int64.from_address(id(packed) + LENGTH).value == len(packed)
+        and ctypes.string_at(id(packed) + BYTES, len(packed) + 1) == packed + b"\0"
     )
 
 
