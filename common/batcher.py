@@ -34,6 +34,7 @@ RUN_SHIFT = 32
 """Live events are numbered epoch · 2³² + n: a later run of a session is later in order."""
 _NO_PLACES = np.empty(0, np.int64)
 _VALUES = ("bid", "ask", "last", "bid_size", "ask_size")
+_COUNTS = ("volume", "open_interest", "bought", "sold")
 
 
 class _Piece(NamedTuple):
@@ -242,12 +243,11 @@ class Batcher:
         rows["key"] = self._latches.keys[places]
         for name, column in zip(_VALUES, values.T, strict=False):
             rows[name] = column
-        rows["volume"], rows["open_interest"] = held.volume, held.open_interest
-        rows["bought"], rows["sold"] = held.bought, held.sold
+        for name, column in zip(_COUNTS, held.counts.T, strict=True):
+            rows[name] = column
         shards = self._latches.shard[places]
-        for number in np.unique(shards).tolist():
-            mine = rows[shards == number]
-            self._quotes[self._latches.shards[number]].append(mine)
+        for number in set(shards.tolist()):
+            self._quotes[self._latches.shards[number]].append(rows[shards == number])
 
     def _numbers(self, seq: int, count: int) -> IntArray:
         """Of so many updates: those of the source, from ``seq``, else the next ones."""

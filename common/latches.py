@@ -16,17 +16,15 @@ from common.trades import buyer_or_seller
 
 IntArray = npt.NDArray[np.int64]
 _COUNTS = ("volume", "open_interest", "bought", "sold")
-_FIRST = np.array([[-1], [-1], [0], [0]])
+_FIRST = np.array([-1, -1, 0, 0])
 _PLACES = 256
 
 
 class Held(NamedTuple):
-    """Of quotes, what is known of their contracts with them; each (n,)."""
+    """Of quotes, what is known of their contracts with them."""
 
-    volume: IntArray
-    open_interest: IntArray
-    bought: IntArray
-    sold: IntArray
+    counts: IntArray
+    """Volume, open interest, bought, sold; (n, 4)."""
     fallen: int
     """Quotes whose own volume or open interest was lower, or missing, and is not taken."""
 
@@ -37,10 +35,10 @@ class Latches:
     def __init__(self) -> None:
         """Know none."""
         self._places: dict[tuple[str, int], int] = {}
-        self._counts = np.tile(_FIRST, _PLACES)
-        """Volume, open interest, bought, sold; (4, places)."""
-        self._prices = np.full((3, _PLACES), np.nan)
-        """Bid, ask, last; (3, places)."""
+        self._counts = np.tile(_FIRST, (_PLACES, 1))
+        """Volume, open interest, bought, sold; (places, 4)."""
+        self._prices = np.full((_PLACES, 3), np.nan)
+        """Bid, ask, last; (places, 3)."""
         self.keys = np.zeros(_PLACES, np.uint32)
         """Each contract's key in its shard."""
         self.shards: list[str] = []
@@ -64,7 +62,7 @@ class Latches:
         """Go on from the counts of an earlier run."""
         places = np.array([self.place(shard, key) for key in quotes["key"].tolist()], np.int64)
         for number, name in enumerate(_COUNTS):
-            self._counts[number, places] = quotes[name]
+            self._counts[places, number] = quotes[name]
 
     def take(self, places: IntArray, values: FloatArray) -> Held:
         """Latch quotes in their order.
@@ -72,46 +70,41 @@ class Latches:
         :param places: of their contracts; (n,). :param values: as in
             :class:`~common.models.QuoteColumns`; (n, 7).
         """
-        held, fallen = np.empty((4, len(places)), np.int64), 0
+        held, fallen = np.empty((len(places), len(_FIRST)), np.int64), 0
         for part in _rounds(places):
-            fallen += self._take(places[part], values[part].T, held, part)
-        volume, interest, bought, sold = held
-        return Held(volume, interest, bought, sold, fallen)
+            held[part], lower = self._take(places[part], values[part])
+            fallen += lower
+        return Held(held, fallen)
 
-    def _take(self, at: IntArray, values: FloatArray, held: IntArray, part: IntArray) -> int:
-        """Latch quotes of different contracts; how many had something held."""
-        volume, interest = values[5].astype(np.int64), values[6].astype(np.int64)
-        known_volume, known_interest, bought, sold = self._counts[:, at]
-        bid, ask, before = self._prices[:, at]
-        grown = np.where(known_volume >= 0, np.maximum(volume - known_volume, 0), 0)
+    def _take(self, at: IntArray, values: FloatArray) -> tuple[IntArray, int]:
+        """Latch quotes of different contracts: what is known, how many had something held."""
+        known, said = self._counts[at], values[:, 5:].astype(np.int64)
+        lower, now = said < known[:, :2], known.copy()
+        now[:, :2] = np.maximum(known[:, :2], said)
+        now[:, 1] = np.where(known[:, 1] > 0, known[:, 1], now[:, 1])
+        grown = (now[:, 0] - known[:, 0]) * (known[:, 0] >= 0)
         if grown.any():
-            side = buyer_or_seller(price=values[2], bid=bid, ask=ask, price_before=before)
-            bought, sold = bought + grown * (side > 0), sold + grown * (side < 0)
-        sets = (known_interest <= 0) & (interest > known_interest)
-        held[:, part] = self._counts[:, at] = (
-            np.maximum(known_volume, volume),
-            np.where(sets, interest, known_interest),
-            bought,
-            sold,
-        )
-        self._prices[:, at] = values[:3]
-        return int(np.count_nonzero((volume < known_volume) | (interest < known_interest)))
+            bid, ask, before = self._prices[at].T
+            side = buyer_or_seller(price=values[:, 2], bid=bid, ask=ask, price_before=before)
+            now[:, 2] += grown * (side > 0)
+            now[:, 3] += grown * (side < 0)
+        self._counts[at], self._prices[at] = now, values[:, :3]
+        return now, int(np.count_nonzero(lower[:, 0] | lower[:, 1]))
 
     def _grow(self) -> None:
         """Twice as many places."""
         more = len(self.keys)
-        self._counts = np.concatenate([self._counts, np.tile(_FIRST, more)], axis=1)
-        self._prices = np.concatenate([self._prices, np.full((3, more), np.nan)], axis=1)
+        self._counts = np.concatenate([self._counts, np.tile(_FIRST, (more, 1))])
+        self._prices = np.concatenate([self._prices, np.full((more, 3), np.nan)])
         self.keys, self.shard = np.resize(self.keys, 2 * more), np.resize(self.shard, 2 * more)
 
 
-def _rounds(places: IntArray) -> list[IntArray]:
+def _rounds(places: IntArray) -> list[IntArray | slice]:
     """Indices of places, in order, so that none comes twice in one part; usually one part."""
+    if len(set(places.tolist())) == places.size:
+        return [slice(None)]
     order = np.argsort(places, kind="stable")
-    ranked = places[order]
-    begins = np.flatnonzero(np.diff(ranked, prepend=-1))
-    if begins.size == places.size:
-        return [np.arange(places.size)]
+    begins = np.flatnonzero(np.diff(places[order], prepend=-1))
     turns = np.empty(places.size, np.int64)  # how often each place has come before
     turns[order] = np.arange(places.size) - np.repeat(begins, np.diff(begins, append=places.size))
     return [np.flatnonzero(turns == turn) for turn in range(int(turns.max()) + 1)]

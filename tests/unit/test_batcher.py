@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import NOON, OTHER, SHARD, TODAY, TOMORROW, make_session
+from hypothesis import given as for_any
+from hypothesis import strategies as st
 
 from common.batcher import Batcher
 from common.bus.codec import Batch
 from common.models import (
     FLAG_WITHDRAWN,
     Expiry,
+    QuoteColumns,
     QuoteUpdate,
     Right,
     SnapshotEnd,
@@ -339,3 +342,61 @@ def test_conflation_waits_until_it_is_worth_it() -> None:
     given.add([quote(strike) for strike in strikes[:9]] * 2)
     given.conflate()
     assert given.rows == 9
+
+
+# --- quotes that come as columns -----------------------------------------------------------------
+
+CONTRACTS = [quote(640.0 + n // 2, "CP"[n % 2], (TODAY, TOMORROW)[n % 3 == 0]) for n in range(9)]
+SIZE = st.integers(-1, 40)
+PRICE = st.sampled_from([float("nan"), float("-inf"), 0.0, 1.0, 1.1, 1.05, 1.2])
+QUOTED = st.tuples(st.integers(0, 8), PRICE, PRICE, PRICE, SIZE, SIZE, SIZE, SIZE)
+
+
+@for_any(st.lists(st.tuples(st.lists(QUOTED, max_size=12), st.booleans(), st.booleans())))
+def test_columns_are_so_many_quotes(
+    frames: list[tuple[list[tuple[float, ...]], bool, bool]],
+) -> None:
+    """Through prices, flushes and contracts that come again and again in one frame."""
+    together, alone = batcher(flush_rows=5), batcher(flush_rows=5)
+    listed: list[QuoteUpdate] = []
+    for number, (quoted, priced, ends) in enumerate(frames):
+        news = CONTRACTS[number : number + 1]  # the first quote of a contract comes by itself
+        listed += news
+        rows = np.array(quoted, np.float64).reshape(-1, 8)
+        numbers = rows[:, 0].astype(np.int64) % len(listed)
+        columns = QuoteColumns(listed, numbers, rows[:, 1:], NOON)
+        spot = [SpotUpdate(NOON, 640.0 + number)] if priced else []
+        together.add([*news, columns, *spot, columns])
+        alone.add([*news, *columns, *spot, *columns])
+        assert (together.rows, together.full) == (alone.rows, alone.full)
+        if ends:
+            assert _told(together) == _told(alone)
+            assert together.held_counts == alone.held_counts
+    together.conflate(now=True)
+    alone.conflate(now=True)
+    assert (together.rows, together.conflated) == (alone.rows, alone.conflated)
+    assert _told(together) == _told(alone)
+
+
+def _told(given: Batcher) -> list[tuple[str, bytes, bytes, int]]:
+    return [
+        (shard, batch.quotes.tobytes(), batch.spots.tobytes(), batch.header.batch)
+        for shard, batch in given.flush()
+    ]
+
+
+def test_columns_that_the_source_numbers() -> None:
+    values = np.zeros((3, 7))
+    columns = QuoteColumns(CONTRACTS, np.array([1, 2, 1]), values, NOON, seq=40)
+    (batch,) = flushed(batcher(), columns).values()
+    assert batch.quotes["seq"].tolist() == [40, 41, 42]
+    assert [each.seq for each in columns] == [40, 41, 42]
+
+
+def test_more_contracts_than_there_were_places() -> None:
+    given = batcher(flush_rows=10_000)
+    strikes = [600.0 + 0.5 * n for n in range(2000)]
+    for volume in (5, 3):
+        (batch,) = flushed(given, *(quote(strike, volume=volume) for strike in strikes)).values()
+        assert batch.quotes["volume"].tolist() == [5] * 2000
+    assert given.held_counts == 2000

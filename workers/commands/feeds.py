@@ -109,6 +109,7 @@ def make_broker_feeds(
     :param tap: makes what the raw frames of a session are written to.
     :raises UsageError: when the login is missing from the settings, or nothing simulates.
     """
+    from common.feeds.tradestation import rows  # noqa: PLC0415
     from common.feeds.tradestation.auth import TokenSource  # noqa: PLC0415
     from common.feeds.tradestation.budget import StreamBudget  # noqa: PLC0415
     from common.feeds.tradestation.client import (  # noqa: PLC0415
@@ -123,6 +124,7 @@ def make_broker_feeds(
 
     settings = context.settings
     api_url, signin_url, client_id, secret, refresh = _login(context)
+    rows.load(folder=settings.state_dir / "kernels")
     http = httpx.AsyncClient(
         timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None),
         limits=httpx.Limits(max_connections=None),
