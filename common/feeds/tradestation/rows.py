@@ -22,8 +22,8 @@ from common.models import FloatArray
 
 _PACKAGE = Path(__file__).parent
 Kernel = Callable[..., bool]
-_USUAL_LINE, _SPARE = 50, 8
-"""Bytes of a line, which most are longer than; rows to spare."""
+_USUAL_LINE, _SPARE = 400, 16
+"""Bytes of most lines, at least; rows to spare."""
 _MEMORY = np.zeros(KEYS * KEY, np.uint8)
 """Which field followed which the last time: a hint, looked at by compiled code alone."""
 
@@ -41,10 +41,12 @@ class Kernels:
 
 def _read_nothing(whole: bytes, rows: FloatArray, _: object, head: FloatArray, /) -> bool:
     """Every line is left to Python."""
-    ends = list(accumulate(len(line) + 1 for line in whole.split(b"\n")[:-1]))[: len(rows)]
-    rows[: len(ends)] = 0.0
-    rows[: len(ends), AT], rows[: len(ends), END] = [0, *ends][:-1], ends
-    head[:] = len(ends)
+    begun = int(head[2])
+    lines = whole[begun:].split(b"\n", len(rows))[:-1]
+    ends = list(accumulate((len(line) + 1 for line in lines), initial=begun))
+    rows[: len(lines)] = 0.0
+    rows[: len(lines), AT], rows[: len(lines), END] = ends[:-1], ends[1:]
+    head[:] = len(lines), len(lines), ends[-1]
     return True
 
 
@@ -108,22 +110,31 @@ class Rows:
         """Read whole lines, each with its newline."""
         kernels = active()
         self.whole = whole
-        head = np.empty(2)
-        room = np.empty((len(whole) // _USUAL_LINE + _SPARE, WIDTH))
-        done = kernels.read_rows(whole, room, _MEMORY, head)
-        if head[0] == len(room):  # counting lines takes as long as reading them
-            room = np.empty((whole.count(b"\n"), WIDTH))
-            done = kernels.read_rows(whole, room, _MEMORY, head)
-        assert done  # noqa: S101
-        self.table: FloatArray = room[: int(head[0])]
+        self.table: FloatArray = np.empty((len(whole) // _USUAL_LINE + _SPARE, WIDTH))
         """One row a line: :mod:`common.feeds.tradestation.columns`."""
+        odd = self._read(kernels.read_rows)
         self.odd: dict[int, Row] = {}
         """Data among the lines that were not read, by their place."""
         self.controls: list[Control] = []
         """What is no data."""
-        self._count = int(head[0] - head[1])
-        if head[1]:
+        self._count = len(self.table) - odd
+        if odd:
             self._look_at_the_others()
+
+    def _read(self, read_rows: Kernel) -> int:
+        """Fill the table, which grows while there is more; how many lines were not read."""
+        parts, odd, head = [], 0, np.zeros(3)
+        while True:
+            done = read_rows(self.whole, self.table, _MEMORY, head)
+            assert done  # noqa: S101
+            rows, others, at = map(int, head.tolist())
+            parts.append(self.table[:rows])
+            odd += others
+            if at >= len(self.whole) or not rows:
+                break
+            self.table = np.empty((4 * len(self.table), WIDTH))
+        self.table = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return odd
 
     def __len__(self) -> int:
         """How many there are."""

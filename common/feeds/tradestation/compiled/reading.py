@@ -340,8 +340,8 @@ def _row(at, end, start, rows, row, memory):
 
 @njit(**ROUNDS)
 def _read_rows(start, size, rows, memory, head):
-    """Read every line into a row; head: how many there are, how many could not be read."""
-    at, end = start, start + size
+    """Read a line into each row; head: rows, those that could not be read, where to go on."""
+    at, end = start + np.int64(head[2]), start + size
     row = odd = 0
     while at < end and row < rows.shape[0]:
         behind = _row(at, end, start, rows, row, memory)
@@ -357,22 +357,23 @@ def _read_rows(start, size, rows, memory, head):
         at = behind
         rows[row, END] = at - start
         row += 1
-    head[0], head[1] = row, odd
+    head[0], head[1], head[2] = row, odd, at - start
 
 
 @entry
 def read_rows(self, args, count):
-    """(whole, rows, memory, head): the lines of ``whole``, each with its newline, as ``rows``
-    (n, WIDTH), one for each line; ``head`` (2,) gets how many there are and how many are not
-    read. ``memory`` (KEYS * KEY,) keeps which key came behind which: zeros at first.
+    """(whole, rows, memory, head): lines of ``whole``, each with its newline, into ``rows``
+    (n, WIDTH), from the byte ``head[2]`` on and as many as there is room for. ``head`` (3,) gets
+    how many there are, how many of them are not read, and where the next one begins. ``memory``
+    (KEYS * KEY,) keeps which key came behind which: zeros at first.
     """
     if not (count == 4 and is_text(self, args, 0) and is_array(self, args, 1, DOUBLE, 2)):
         return python_bool(0)
     if not (length(args, 1, 1) == WIDTH and is_column(self, args, 2, BYTE, KEY * KEYS)):
         return python_bool(0)
-    if not is_column(self, args, 3, DOUBLE, 2):
+    if not is_column(self, args, 3, DOUBLE, 3):
         return python_bool(0)
     start, size = text(args, 0)
     rows = table(args, 1, length(args, 1, 0), WIDTH)
-    _read_rows(start, size, rows, items_at(args, 2), column(args, 3, 2))
+    _read_rows(start, size, rows, items_at(args, 2), column(args, 3, 3))
     return python_bool(1)

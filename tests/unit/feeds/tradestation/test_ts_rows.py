@@ -286,7 +286,7 @@ def test_rows_of_others_are_taken_aside_in_their_order() -> None:
 
 def test_a_kernel_refuses_what_it_cannot_read() -> None:
     kernels, whole = reading.active(), b'{"Symbol":"a"}\n'
-    table, memory, head = np.zeros((1, WIDTH)), np.zeros(KEY * KEYS, np.uint8), np.zeros(2)
+    table, memory, head = np.zeros((1, WIDTH)), np.zeros(KEY * KEYS, np.uint8), np.zeros(3)
     assert kernels.read_rows(whole, table, memory, head)
     assert table[0, [READ, AT, END, NAME_AT, NAME_SIZE]].tolist() == [1, 0, 15, 11, 1]
     for wrong in (
@@ -294,12 +294,12 @@ def test_a_kernel_refuses_what_it_cannot_read() -> None:
         (whole, table[0], memory, head),
         (whole, np.zeros((1, WIDTH + 1)), memory, head),
         (whole, table, memory[1:], head),
-        (whole, table, memory, np.zeros(3)),
+        (whole, table, memory, np.zeros(2)),
         (whole, table, memory),
     ):
         assert not kernels.read_rows(*wrong)
     chain, names = np.zeros((4, 7)), np.zeros(4 * SLOT, np.uint8)
-    head[:] = 0.0
+    head = np.zeros(2)
     assert kernels.merge_rows(whole, table, chain, names, head)
     for wrong in (
         ("a", table, chain, names, head),
