@@ -168,8 +168,8 @@ class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """When it was quoted [us, market time]."""
 
     def quote_rows(self) -> Rows:
-        """Layout QUOTE, sorted by key; shape (n,), writable copy."""
-        return _array(self.quotes, QUOTE).copy()
+        """Layout QUOTE, sorted by key; shape (n,), not to be written to."""
+        return _array(self.quotes, QUOTE)
 
     def greek_rows(self) -> Rows:
         """Layout GREEKS, parallel to the quotes; shape (n,)."""

@@ -29,6 +29,8 @@ from workers.context import Context
 _QUOTES = 300_000
 _SIZE = 500
 _ROUNDS = 3
+_PRELOADED = 400_000
+"""Quotes of each expiration: of fewer the workers are done before both have woken up."""
 _IN_FLIGHT = 1_000_000
 _PATIENCE = 120.0
 _COUNT = 30_000_000
@@ -54,7 +56,7 @@ def stream_to_state(context: Context, reference: float | None) -> Figure:
 
 def two_workers(context: Context) -> Figure:
     """Two Greeks workers over one, on streams of four expirations that wait for them."""
-    preloaded = {shard: batches(_QUOTES // 2, _SIZE) for shard in _shards(4)}
+    preloaded = {shard: batches(_PRELOADED, _SIZE) for shard in _shards(4)}
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(_ROUNDS):
         for count, seen in rates.items():

@@ -126,10 +126,11 @@ def test_an_empty_state_has_no_rows_and_is_read_as_it_was_written() -> None:
     assert state.last_id == "0-0"
 
 
-def test_the_quotes_of_a_state_may_be_written_to_without_changing_it() -> None:
+def test_the_rows_of_a_state_are_not_written_to() -> None:
     state = full_blob()
-    state.quote_rows()["bid"] = -1.0
-    assert (state.quote_rows()["bid"] >= 0.0).all()
+    for rows in (state.quote_rows(), state.greek_rows()):
+        with pytest.raises(ValueError, match="read-only"):
+            rows["key"] = 0
 
 
 # --- damage ----------------------------------------------------------------------------------
