@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -64,7 +65,7 @@ class Table:
             self.places[rows],
         )
 
-    def pack(self) -> Iterator[bytes]:
+    def pack(self) -> Iterator[bytes | bytearray]:
         """The rows as a binary COPY, in pieces."""
         return pack(self.columns, len(self))
 
@@ -74,7 +75,7 @@ def quote_table(symbol: str, expiry: Expiry, batches: Sequence[Batch], sessions:
 
     :param sessions: number of the session of each batch.
     """
-    rows = np.concatenate([batch.quotes for batch in batches])
+    rows = _together([batch.quotes for batch in batches])
     sizes = [len(batch.quotes) for batch in batches]
     one = np.zeros(len(rows), dtype=np.int64)
     columns: list[Column] = [
@@ -99,7 +100,7 @@ def greek_table(symbol: str, results: Sequence[Result], sessions: Rows) -> Table
 
     :param sessions: number of the session of each result.
     """
-    rows = np.concatenate([result.rows for result in results])
+    rows = _together([result.rows for result in results])
     sizes = [len(result.rows) for result in results]
     expiries = [Expiry.from_shard(result.header.shard) for result in results]
     one = np.zeros(len(rows), dtype=np.int64)
@@ -160,10 +161,11 @@ def entry_values(entries: Sequence[tuple[str, Batch]]) -> dict[str, list[Any]]:
 def near(times: npt.NDArray[np.int64], session: str) -> BoolArray:
     """Whether instants [us] can be market times of a session, by its key."""
     noon = session_noon(session)
-    found: BoolArray = np.abs(times / DAY_US - noon / DAY_US) <= FAR_DAYS
+    found: BoolArray = (times >= noon - FAR_DAYS * DAY_US) & (times <= noon + FAR_DAYS * DAY_US)
     return found
 
 
+@lru_cache(64)
 def session_noon(session: str) -> int:
     """Noon UTC of the trading date in a session's key [us]."""
     day = date.fromisoformat(session.split(":")[1])
@@ -227,6 +229,12 @@ def _texts(values: Sequence[bytes], sizes: Sequence[int]) -> Texts:
     choices = sorted(set(values)) or [b""]
     codes = np.searchsorted(choices, values) if values else np.zeros(0, dtype=np.int64)
     return Texts(np.repeat(codes, sizes), tuple(choices))
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    """Rows of one layout one after another; each as a whole, as fields are slow to copy."""
+    layout = parts[0].dtype
+    return np.concatenate([part.view(f"V{layout.itemsize}") for part in parts]).view(layout)
 
 
 def _origins(sizes: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -71,11 +71,11 @@ def test_what_is_packed_is_what_is_read(rows: list[tuple[float, int, int, float]
         absent = number != number or (kind == ">i" and number < 0)  # noqa: PLR0124  NaN
         return None if absent else struct.pack(kind, number)
 
-    found = {struct.unpack(">q", row[0] or b"")[0]: row[1:] for row in packed(columns, len(rows))}
-    assert found == {
-        n: [value(price, ">d"), value(size, ">i"), texts[code], value(last, ">d")]
+    assert packed(columns, len(rows)) == [
+        [struct.pack(">q", n), value(price, ">d"), value(size, ">i"), texts[code],
+         value(last, ">d")]
         for n, (price, size, code, last) in enumerate(rows)
-    }
+    ]  # fmt: skip
 
 
 def decimal(field: bytes | None) -> str | None:
@@ -129,8 +129,14 @@ def test_a_price_of_any_size_is_stored(value: float) -> None:
 
 
 def test_more_rows_than_a_piece_holds_are_one_copy() -> None:
-    rows = packed([Fixed(np.arange(10_000), ">i8")], 10_000)
-    assert [struct.unpack(">q", row[0] or b"")[0] for row in rows] == list(range(10_000))
+    count = 20_000
+    odd = np.arange(count) % 3 == 0
+    values = np.where(odd, 1 / 3, np.arange(count) / 100)
+    values[np.arange(count) % 7 == 0] = np.nan
+    rows = packed([Fixed(np.arange(count), ">i8"), prices(values)], count)
+    assert [struct.unpack(">q", row[0] or b"")[0] for row in rows] == list(range(count))
+    found = [float(decimal(row[1]) or "nan") for row in rows]
+    assert np.array_equal(found, values, equal_nan=True)
 
 
 def test_instants_count_from_the_servers_epoch() -> None:
@@ -142,9 +148,17 @@ def test_rows_are_taken_with_their_nulls() -> None:
     prices, texts = floats(np.array([1.0, np.nan, 3.0])), Texts(np.array([0, 1, 1]), (b"a", b"bb"))
     chosen = np.array([1, 2])
     assert packed([prices.take(chosen), texts.take(chosen)], 2) == [
-        [struct.pack(">d", 3.0), b"bb"],
         [None, b"bb"],
+        [struct.pack(">d", 3.0), b"bb"],
     ]
+
+
+def test_texts_of_one_length_are_of_one_layout() -> None:
+    """Calls and puts take turns; by layout they would be stored out of order."""
+    texts = (b"ok", b"C", b"P", b"")
+    assert Texts(np.array([1, 2]), texts[1:3]).variants == 1
+    codes = np.array([1, 2, 1, 3, 0, 2])
+    assert packed([Texts(codes, texts)], 6) == [[texts[code]] for code in codes.tolist()]
 
 
 def test_no_row_is_an_empty_copy() -> None:
