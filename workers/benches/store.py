@@ -67,26 +67,31 @@ def _write(context: Context) -> list[Figure]:
 
 
 def _work(context: Context) -> float:
-    """Rows per second of a store worker that finds everything in the stream."""
+    """Rows per second of a store worker that finds everything in the stream.
+
+    It has stored one entry before, so that connecting does not count, as with the references.
+    """
     client = context.redis()
     client.flushdb()
     producer = Producer(client, "SPY", 1)
-    made = batches(_QUOTES, _SIZE)
-    for batch in made:
-        producer.append(DAY.isoformat(), batch)
+    first, *others = batches(_QUOTES, _SIZE)
+    producer.append(DAY.isoformat(), first)
     store = Store(lambda: context.database("bench"), software="bench")
     handler = StoreHandler(client, store, strike_seconds=60.0, keep_seconds=60.0)
     actor = Actor(Streams(client), handler, "bench", Policy())
 
-    def work() -> None:
-        while actor.handled < len(made):
+    def work_through(entries: int) -> None:
+        while actor.handled < entries:
             actor.step()
 
-    seconds = seconds_of(work)
+    work_through(1)
+    for batch in others:
+        producer.append(DAY.isoformat(), batch)
+    seconds = seconds_of(lambda: work_through(1 + len(others)))
     counters: Any = client.hgetall(keys.counters("SPY"))
     assert int(counters[b"quotes_stored"]) == _QUOTES  # noqa: S101
     store.close()
-    return _QUOTES / seconds
+    return len(others) * _SIZE / seconds
 
 
 def _stored(context: Context) -> list[_Row]:
