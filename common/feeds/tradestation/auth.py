@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -19,6 +20,7 @@ from common.feeds.tradestation.login import Grant, read_grant
 from common.feeds.tradestation.tokens import TokenFile, Tokens
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 MARGIN_SECONDS = 60.0
 """A token is renewed this long before it expires [s]."""
 
@@ -73,7 +75,7 @@ class TokenSource:
             async with self._file.lock():
                 stored = self._file.load() or Tokens()
                 if not self._is_good(stored, rejected):
-                    stored = await self._renew(stored)
+                    stored = await _to_the_end(self._renew(stored))
                 self._tokens = stored
         return self._tokens.access
 
@@ -112,3 +114,23 @@ class TokenSource:
         except httpx.HTTPError as error:
             raise FeedError(f"the sign-in host is out of reach ({type(error).__name__})") from None
         return read_grant(reply)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do something whole although whoever waits for it is cancelled, which then comes after it.
+
+    The host may have rotated the refresh token by the time a renewal is cancelled: the new one
+    must be stored, or the login is lost.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                continue
+        if not task.cancelled():
+            task.exception()  # nobody is left to hear of it
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -84,6 +85,59 @@ def test_a_rotated_refresh_token_is_stored_and_used(broker: Broker) -> None:
     broker.wall += 1200
     asyncio.run(broker.tokens.access())
     assert b"refresh_token=refresh-2" in broker.requests[-1].content
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_renewal_is_whole_although_nobody_waits_for_it(broker: Broker, times: int) -> None:
+    """The host has rotated the refresh token by then: a reply that is dropped is a lost login."""
+
+    async def cancel_in_the_midst() -> None:
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        class Late(httpx.AsyncByteStream):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                asked.set()
+                await answer.wait()
+                yield b'{"access_token":"access-7","expires_in":1200,"refresh_token":"refresh-2"}'
+
+        broker.on("/oauth/token", httpx.Response(200, stream=Late()))
+        waiting = asyncio.create_task(broker.tokens.access())
+        await asked.wait()
+        for _ in range(times):
+            waiting.cancel()
+            await asyncio.sleep(0)
+        answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(cancel_in_the_midst())
+    stored = broker.file.load()
+    assert stored is not None
+    assert (stored.access, stored.refresh) == ("access-7", "refresh-2")
+
+
+def test_a_renewal_that_fails_although_nobody_waits_for_it(broker: Broker) -> None:
+    async def cancel_in_the_midst() -> None:
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        class Broken(httpx.AsyncByteStream):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                asked.set()
+                await answer.wait()
+                raise httpx.ReadError("cut")
+                yield b""
+
+        broker.on("/oauth/token", httpx.Response(200, stream=Broken()))
+        waiting = asyncio.create_task(broker.tokens.access())
+        await asked.wait()
+        waiting.cancel()
+        await asyncio.sleep(0)
+        answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(cancel_in_the_midst())
+    assert broker.file.load() is None
 
 
 def test_without_rotation_the_refresh_token_stays(broker: Broker) -> None:
