@@ -193,17 +193,26 @@ class QuoteColumns(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     contracts: Sequence[Listed]
     """All contracts of the feed; it grows, and what stands in it stays."""
-    numbers: npt.NDArray[np.int64]
-    """Which of them each quote is of; (n,)."""
-    values: FloatArray
-    """Bid, ask, last [$], bid size, ask size, volume, open interest of each; (n, 7)."""
+    rows: FloatArray
+    """Which of them each quote is of; bid, ask, last [$], bid size, ask size, volume, open
+    interest; (n, 8)."""
     time: int
     seq: int = -1
     """Of the first quote where the source defines an order; each next one has the next."""
 
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """Which of the contracts each quote is of; (n,)."""
+        return self.rows[:, 0].astype(np.int64)
+
+    @property
+    def values(self) -> FloatArray:
+        """Bid to open interest; (n, 7)."""
+        return self.rows[:, 1:]
+
     def __len__(self) -> int:
         """How many quotes there are."""
-        return len(self.numbers)
+        return len(self.rows)
 
     def __iter__(self) -> Iterator[QuoteUpdate]:
         """Each by itself."""

@@ -113,6 +113,8 @@ class _Exchange(asyncio.Protocol):
         self._ends_with_connection = False
         self._failure: httpx.TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._patience = self._due = 0.0
 
     def send(self, request: bytes) -> None:
         """Write a request whole; what becomes of it shows when the reply is read."""
@@ -148,17 +150,34 @@ class _Exchange(asyncio.Protocol):
         """Wait until something happens."""
         if self._failure is not None:
             raise self._failure
-        self._waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        if seconds is not None:
+            self._patience, self._due = seconds, loop.time() + seconds
+            if self._timer is None:  # one goes on for many waits: most are short
+                self._timer = loop.call_at(self._due, self._look)
         try:
-            async with asyncio.timeout(seconds):
-                await self._waiter
-        except TimeoutError as error:
-            raise httpx.ReadTimeout(f"no byte within {seconds:g} s") from error
+            await self._waiter
         finally:
             self._waiter = None
 
+    def _look(self) -> None:
+        """End the wait that has lasted too long; look again when another one would have."""
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due:
+            self._timer = loop.call_at(self._due, self._look)
+        else:
+            text = f"no byte within {self._patience:g} s"
+            self._waiter.set_exception(httpx.ReadTimeout(text))
+
     def close(self) -> None:
         """Let go of the connection at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._transport is not None:
             self._transport.abort()
 

@@ -363,8 +363,8 @@ def test_columns_are_so_many_quotes(
         news = CONTRACTS[number : number + 1]  # the first quote of a contract comes by itself
         listed += news
         rows = np.array(quoted, np.float64).reshape(-1, 8)
-        numbers = rows[:, 0].astype(np.int64) % len(listed)
-        columns = QuoteColumns(listed, numbers, rows[:, 1:], NOON)
+        rows[:, 0] %= len(listed)
+        columns = QuoteColumns(listed, rows, NOON)
         spot = [SpotUpdate(NOON, 640.0 + number)] if priced else []
         together.add([*news, columns, *spot, columns])
         alone.add([*news, *columns, *spot, *columns])
@@ -386,8 +386,9 @@ def _told(given: Batcher) -> list[tuple[str, bytes, bytes, int]]:
 
 
 def test_columns_that_the_source_numbers() -> None:
-    values = np.zeros((3, 7))
-    columns = QuoteColumns(CONTRACTS, np.array([1, 2, 1]), values, NOON, seq=40)
+    rows = np.zeros((3, 8))
+    rows[:, 0] = 1, 2, 1
+    columns = QuoteColumns(CONTRACTS, rows, NOON, seq=40)
     (batch,) = flushed(batcher(), columns).values()
     assert batch.quotes["seq"].tolist() == [40, 41, 42]
     assert [each.seq for each in columns] == [40, 41, 42]

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from common.feeds.roots import underlying_of
 from common.feeds.snapshot import number, price
-from common.feeds.tradestation.columns import LONGEST_NAME, PRESENT, SLOT, VALUES
+from common.feeds.tradestation.columns import LONGEST_NAME, PRESENT, SLOT
 from common.feeds.tradestation.messages import Price, Row
 from common.feeds.tradestation.rows import Rows, active
 from common.feeds.tradestation.symbols import Contract, parse_option_symbol, root_of
@@ -47,6 +47,8 @@ class Book:
         """Bid, ask, last, bid size, ask size, volume, open interest of each; (places, 7)."""
         self._names = np.zeros(4 * _PLACES * SLOT, np.uint8)
         """The names for compiled code."""
+        self._head = np.zeros(2)
+        """What compiled code is told, and answers."""
         self._bid = self._ask = self._last = self._prior = math.nan
         self.spot = math.nan
         """The latest price of the underlying [$]."""
@@ -70,19 +72,15 @@ class Book:
         :param aside: takes a row of no known contract; false where it is not its.
         """
         updates: list[Update] = []
-        merge, place, end = active().merge_rows, 0, len(rows.table)
-        head = np.zeros(2)
+        merge, place, end, head = active().merge_rows, 0, len(rows.table), self._head
         while place < end:
             head[0] = place
             done = merge(rows.whole, rows.table, self._chain, self._names, head)
             assert done  # noqa: S101
             stop = int(head[0])
             if stop > place:
-                merged = rows.table[place:stop]
-                numbers = merged[:, PRESENT].astype(np.int64)
-                updates.append(
-                    QuoteColumns(self._contracts, numbers, merged[:, VALUES:].copy(), time, seq)
-                )
+                merged = rows.table[place:stop, PRESENT:]
+                updates.append(QuoteColumns(self._contracts, merged, time, seq))
                 seq += stop - place if seq >= 0 else 0
             row = rows.row(stop) if stop < end else None
             if row is not None and not (aside and aside(row)):
@@ -106,7 +104,8 @@ class Book:
         for place, value in enumerate(values):
             if value is not UNSET:
                 held[place] = value
-        return next(iter(QuoteColumns(self._contracts, np.array([number]), held[None], time, seq)))
+        whole = np.append(number, held)[None]
+        return next(iter(QuoteColumns(self._contracts, whole, time, seq)))
 
     def _find(self, name: str) -> int | None:
         """The number of the contract that this names; None when it is not ours."""

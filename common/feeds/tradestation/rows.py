@@ -26,6 +26,8 @@ _USUAL_LINE, _SPARE = 400, 16
 """Bytes of most lines, at least; rows to spare."""
 _MEMORY = np.zeros(KEYS * KEY, np.uint8)
 """Which field followed which the last time: a hint, looked at by compiled code alone."""
+_HEAD = np.zeros(3)
+"""What compiled code is told, and answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class Rows:
 
     def _read(self, read_rows: Kernel) -> int:
         """Fill the table, which grows while there is more; how many lines were not read."""
-        parts, odd, head = [], 0, np.zeros(3)
+        parts, odd, head = [], 0, _HEAD
+        head[2] = 0.0
         while True:
             done = read_rows(self.whole, self.table, _MEMORY, head)
             assert done  # noqa: S101

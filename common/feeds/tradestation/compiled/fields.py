@@ -22,15 +22,15 @@ from common.feeds.tradestation.columns import (
 from common.feeds.tradestation.compiled.text import first, key_end, word
 from common.machine.arguments import byte_at, eight_at, inlined, set_eight
 
-OTHER, CONTROL, SYMBOL, LEGS, FLAGS, DELAYED = -1, -2, -3, -4, -5, -6
+OTHER, CONTROL, SYMBOL, LEGS, FLAGS, DELAYED, CLOSED = -1, -2, -3, -4, -5, -6, -7
 """Kinds of fields that are no column: of no interest, of no data row, the name twice, flags and
-the one of them that counts."""
+the one of them that counts, the previous close."""
 _SIZES = tuple(first(count) for count in range(8))
 _ASK, _BID, _LAST, _LEGS_KEY = word("Ask"), word("Bid"), word("Last"), word("Legs")
 _ERROR, _SYMBOL_KEY, _VOLUME = word("Error"), word("Symbol"), word("Volume")
 _ASK_SIZE, _BID_SIZE = word("AskSize"), word("BidSize")
 _HEARTBEAT, _FLAGS_KEY, _STATUS = word("Heartbeat"), word("MarketFlags"), word("StreamStatus")
-_DELAYED_KEY = word("IsDelayed")
+_DELAYED_KEY, _CLOSED_KEY = word("IsDelayed"), word("PreviousClose")
 _INTEREST = word("DailyOpe"), word("nInteres"), word("t")
 _NEXT, _SAID, _SHIFT = 56, 48, 16
 """In a key's place, behind three eights of text and of its mask: size and field, what follows."""
@@ -66,6 +66,8 @@ def _field(at, size, end):
         return FLAGS if eight == _FLAGS_KEY else OTHER
     if size == 12:
         return CONTROL if eight == _STATUS else OTHER
+    if size == 13:
+        return CLOSED if eight == _CLOSED_KEY else OTHER
     if size == 17 and eight == _INTEREST[0] and eight_at(at + 8) == _INTEREST[1]:
         return OPEN_INTEREST if byte_at(at + 16) == _INTEREST[2] else OTHER
     return OTHER

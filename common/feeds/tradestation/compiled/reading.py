@@ -25,6 +25,7 @@ from common.feeds.tradestation.columns import (
     WIDTH,
 )
 from common.feeds.tradestation.compiled.fields import (
+    CLOSED,
     DELAYED,
     FLAGS,
     LEGS,
@@ -195,7 +196,9 @@ def _row(at, end, start, rows, row, memory):
         field, at, before = key_at(at, end, before, memory)
         if at == 0:
             return 0
-        if field in (OTHER, DELAYED):
+        if field == CLOSED and byte_at(at) != QUOTE:  # a contract's is of no use, but looked at
+            return 0
+        if field in (OTHER, DELAYED, CLOSED):
             at = strings_end(at, end) if byte_at(at) == OPEN_LIST else scalar_end(at, end)
         elif field >= BID_SIZE:
             at = _count(at, rows, row, field)

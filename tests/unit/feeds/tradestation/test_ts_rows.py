@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.feeds.tradestation import book as books
@@ -120,7 +120,8 @@ def test_the_usual_spelling(line: str, name: str, values: dict[int, float]) -> N
         '"Legs":[{"Ratio":1}]', '"Legs":[{"Symbol":null}]', '"Legs":[{"Symbol":"a"}',
         '"MarketFlags":null', '"MarketFlags":{"IsDelayed":true}', '"MarketFlags":"x"',
         '"MarketFlags":{"IsDelayed":null}', '"MarketFlags":{}', '"Heartbeat":1', '"Error":null',
-        '"StreamStatus":"x"',
+        '"StreamStatus":"x"', '"PreviousClose":1.5', '"PreviousClose":false',
+        '"PreviousClose":null',
     ],
 )  # fmt: skip
 def test_what_is_unusual_is_left_to_python(fields: str) -> None:
@@ -176,6 +177,7 @@ OTHERS = ["PreviousClose", "MarketFlags", "IsDelayed", "Heartbeat", "DailyOpenIn
 FIELDS = st.dictionaries(st.one_of(st.sampled_from([*KNOWN, *OTHERS]), TEXT), VALUE, max_size=9)
 
 
+@settings(max_examples=500)
 @given(st.lists(st.tuples(FIELDS, st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=6))
 def test_any_object_says_the_same(objects: list[tuple[dict[str, Any], int, int]]) -> None:
     lines = []
