@@ -54,7 +54,7 @@ def _spoil(rest: Rest) -> None:
         connection.commit()
     state = Cache(client).state(SYMBOL, first)
     assert state is not None
-    rows = state.quote_rows()
+    rows = state.quote_rows().copy()
     rows["bid_size"][0] += 1
     spoiled: StateBlob = msgspec.structs.replace(state, quotes=rows.tobytes())
     client.set(keys.chain(SYMBOL, first), spoiled.encode())
