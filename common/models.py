@@ -157,7 +157,7 @@ class Expiry(msgspec.Struct, frozen=True, order=True):
 
 
 class QuoteUpdate(msgspec.Struct, frozen=True, gc=False):
-    """A full, merged quote of one contract, as every feed yields it."""
+    """A full, merged quote of one contract."""
 
     expiry: Expiry
     strike: float

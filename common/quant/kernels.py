@@ -1,6 +1,6 @@
 """Which kernels compute: compiled ones, or plain numpy where no compiler is to be had.
 
-Owns that choice and where compiled code is kept between runs; must not compute anything.
+Owns that choice; must not compute anything.
 Nothing is compiled or loaded before the first volatility is asked for or :func:`load` is
 called, so that processes that solve nothing pay nothing.
 
