@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +13,7 @@ import httpx
 import pytest
 import trustme
 
+from common.feeds import transport
 from common.feeds.transport import MOST_HELD, STREAM, StreamTransport
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Kind: a\r\n\r\n"
@@ -234,3 +236,23 @@ def test_other_requests_go_to_the_pool() -> None:
             return (await client.get(f"http://127.0.0.1:{port}")).text
 
     assert asyncio.run(ask()) == "ok"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux alone can be told")
+def test_every_packet_is_acknowledged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a host under Nagle's algorithm keeps the next line back for 40 ms."""
+    asked = []
+
+    class Recorded(transport._Exchange):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            level, option = socket.IPPROTO_TCP, socket.TCP_QUICKACK
+            asked.append(self._socket.getsockopt(level, option))
+            self._socket.setsockopt(level, option, 0)  # as the kernel does after a while
+
+    monkeypatch.setattr(transport, "_Exchange", Recorded)
+    pieces = [chunk(b"%d\n" % n) for n in range(5)]
+    found = asyncio.run(served(says(CHUNKED, *pieces, b"0\r\n\r\n", then="wait"), everything))
+    assert found == (b"0\n1\n2\n3\n4\n", "")
+    assert asked
+    assert all(asked)
