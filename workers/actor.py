@@ -298,7 +298,7 @@ class Actor:
 
     def _process_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
         """The streams whose deliveries the handler has dealt with in one step."""
-        if len(deliveries) < 2 or self._together is None:
+        if not deliveries or self._together is None:
             return []
         try:
             done = self._together.handle_together(deliveries)

@@ -7,7 +7,7 @@ among them; must not publish a level of record nor talk to the database.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 
 from common.bus import keys, scripts
-from common.bus.cache import Cache, ChainView
-from common.bus.client import Client, bus_errors
+from common.bus.cache import Cache, ChainView, LiveLevel
+from common.bus.client import Client, Command, bus_errors, posting
 from common.bus.codec import Batch, ResultHeader, StateBlob
 from common.bus.leases import Leases
 from common.bus.streams import Entry, Streams, decoded, id_order
-from common.errors import FencedError, MalformedEntryError
+from common.errors import FencedError, MalformedEntryError, ServiceError
 from common.live import LiveLevels, LivePace
 from common.models import Session
 from common.settings import QuantParameters
@@ -99,18 +99,28 @@ class GreeksHandler:
     def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
         """Advance several shards and commit them in one round trip; the streams that are done.
 
+        The provisional level is computed while Redis commits, and goes behind it.
+
         :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
         """
         found = [self._move(stream, entries) for stream, entries in deliveries]
         moves = [move for move in found if move]
-        with bus_errors(), self._streams.client.pipeline(transaction=False) as pipe:
-            for move in moves:
-                names, values = self._arguments(move)
-                pipe.evalsha(self._commit.sha, len(names), *names, *values)
-            with self._unknown(moves) as done:
-                replies = pipe.execute(raise_on_error=False)
-                done[:] = [not isinstance(reply, Exception) for reply in replies]
+        if not moves:
+            return []
+        with self._unknown(moves) as done, bus_errors(), posting(self._streams.client) as post:
+            post.send([self._command(move) for move in moves])
+            levels = self._levels_behind(moves)
+            post.send([self._cache.live_command(level) for level in levels])
+            replies = post.replies()
+            done[:] = [not isinstance(reply, Exception) for reply in replies[: len(moves)]]
+        for level, reply in zip(levels, replies[len(moves) :], strict=True):
+            if not isinstance(reply, Exception):  # else it is published again, or not
+                self._moved.discard(level.symbol)
         return [move.stream for move, is_done in zip(moves, done, strict=True) if is_done]
+
+    def _command(self, move: _Move) -> Command:
+        names, values = self._arguments(move)
+        return ("EVALSHA", self._commit.sha, len(names), *names, *values)
 
     def _move(self, stream: str, entries: list[Entry]) -> _Move | None:
         """What entries make of a shard; None where all of them are in its state already."""
@@ -164,39 +174,72 @@ class GreeksHandler:
             return wait
         began = live.pace.monotonic()
         for symbol in sorted(self._moved):
-            self._publish_live(live, symbol)
+            level = self._live_level(live, symbol, {})
+            try:
+                if level is not None:
+                    self._cache.publish_live(level)
+            except FencedError as error:
+                log.info("%s: no live level: %s", symbol, error)
         self._moved.clear()
         live.pace.ran(began)
         return None
 
-    def _publish_live(self, live: Live, symbol: str) -> None:
-        """The level of this moment, if this worker holds the symbol's first shard."""
+    def _levels_behind(self, moves: Sequence[_Move]) -> list[LiveLevel]:
+        """The provisional levels of states that are being committed, if they are due."""
+        live = self._live
+        if live is None or live.pace.wait() != 0.0:
+            return []
+        began = live.pace.monotonic()
+        ahead = {move.stream: move.step.state for move in moves}
+        try:
+            found = [
+                self._live_level(live, symbol, ahead)
+                for symbol in sorted({keys.stream_symbol(stream) for stream in ahead})
+            ]
+        except ServiceError:
+            raise
+        except Exception as error:  # noqa: BLE001  it happens again when the actor rests, and counts
+            log.warning("no live level: %s", error)
+            return []
+        live.pace.ran(began)
+        return [level for level in found if level is not None]
+
+    def _live_level(
+        self, live: Live, symbol: str, ahead: Mapping[str, StateBlob]
+    ) -> LiveLevel | None:
+        """The level of this moment, if this worker holds the symbol's first shard.
+
+        :param ahead: stream → the state that is being committed.
+        """
         if symbol not in self._sessions:
             found = self._cache.session(symbol), self._cache.shards(symbol)
             self._sessions[symbol] = found
         session, shards = self._sessions[symbol]
         if session is None or not shards:
-            return
+            return None
         epoch = self._leases.held.get(keys.quotes(symbol, shards[0]))
         if epoch is None:
-            return
-        level = live.levels.document(session, self._chain(symbol, shards))
+            return None
+        chain = self._chain(symbol, shards, ahead)
+        level = live.levels.document(session, chain)
         if level is None:
-            return
-        try:
-            self._cache.publish_live(
-                symbol, level, shard=shards[0], lease_epoch=epoch, ttl_ms=live.ttl_ms
-            )
-        except FencedError as error:
-            log.info("%s: no live level: %s", symbol, error)
+            return None
+        rests_on = {
+            shard: chain.watermark[shard]
+            for shard in shards
+            if keys.quotes(symbol, shard) in ahead
+        }
+        return LiveLevel(symbol, level, shards[0], epoch, live.ttl_ms, rests_on)
 
-    def _chain(self, symbol: str, shards: list[str]) -> ChainView:
+    def _chain(self, symbol: str, shards: list[str], ahead: Mapping[str, StateBlob]) -> ChainView:
         """States of all shards: those of this worker from memory, its peers' from Redis."""
         states, elsewhere = {}, []
         for shard in shards:
             stream = keys.quotes(symbol, shard)
             held = self._states.get(stream)
-            if held and held[0] == self._leases.held.get(stream):
+            if stream in ahead:
+                states[shard] = ahead[stream]
+            elif held and held[0] == self._leases.held.get(stream):
                 states[shard] = held[1]
             else:
                 elsewhere.append(shard)

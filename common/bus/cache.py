@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from common.bus import keys, scripts
-from common.bus.client import Client, bus_errors, text
+from common.bus.client import Client, Command, bus_errors, text
 from common.bus.codec import StateBlob
 from common.errors import BusError
 from common.models import JsonDict, Session
@@ -43,6 +43,31 @@ class Published:
     session: bytes | None
     latest: bytes | None
     profile: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLevel:
+    """A provisional level and who may publish it."""
+
+    symbol: str
+    document: JsonDict
+    shard: str
+    """Whose lease gives the right to."""
+    lease_epoch: int
+    ttl_ms: int
+    """Expiry of the key."""
+    rests_on: dict[str, str]
+    """Shard → watermark that has to be committed; others are not looked at."""
+
+    def arguments(self) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of the script."""
+        symbol = self.symbol
+        return [keys.lease(symbol, self.shard), keys.live(symbol), keys.watermark(symbol)], [
+            self.lease_epoch,
+            self.ttl_ms,
+            orjson.dumps(self.document),
+            *(part for item in self.rests_on.items() for part in item),
+        ]
 
 
 class Cache:
@@ -207,19 +232,19 @@ class Cache:
             )
         return bool(written)
 
-    def publish_live(
-        self, symbol: str, level: JsonDict, *, shard: str, lease_epoch: int, ttl_ms: int
-    ) -> None:
+    def publish_live(self, level: LiveLevel) -> None:
         """Replace the provisional level and tell its subscribers.
 
-        :param shard: whose lease gives the right to. :param ttl_ms: expiry of the key.
         :raises FencedError: when the lease has moved on.
         """
+        names, values = level.arguments()
         with bus_errors():
-            self._publish_live(
-                keys=[keys.lease(symbol, shard), keys.live(symbol)],
-                args=[lease_epoch, ttl_ms, orjson.dumps(level)],
-            )
+            self._publish_live(keys=names, args=values)
+
+    def live_command(self, level: LiveLevel) -> Command:
+        """:meth:`publish_live` as a command, whose reply is an error if it does nothing."""
+        names, values = level.arguments()
+        return ("EVALSHA", self._publish_live.sha, len(names), *names, *values)
 
     def live(self, symbol: str) -> JsonDict | None:
         """The provisional level, or None when nothing fresh is there."""

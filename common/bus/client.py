@@ -5,7 +5,7 @@ Owns the client's options and the wrapping of library errors; must not know any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from redis.retry import Retry
 from common.errors import BusError, FencedError, MemoryFullError, UsageError
 
 Client = redis.Redis
+Command = tuple[Any, ...]
+"""Name and arguments."""
 _OUTAGES = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
 
@@ -61,6 +63,51 @@ def bus_errors() -> Iterator[None]:
         raise BusError(f"Redis refuses: {error}") from error
     except redis.RedisError as error:
         raise BusError(f"Redis: {error}") from error
+
+
+class Posted:
+    """Commands that are on their way: Redis works on them while something else is done."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.unread = 0
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send commands behind those that were sent already."""
+        if commands:
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
+            self.unread += len(commands)
+
+    def fileno(self) -> int:
+        """Of the socket that the replies come on."""
+        number: int = self._connection._sock.fileno()  # noqa: SLF001  there is no other way to it
+        return number
+
+    def replies(self) -> list[Any]:
+        """The replies to all that was sent, in its order; an error is an element."""
+        found: list[Any] = []
+        while self.unread:
+            try:
+                reply = self._connection.read_response()
+            except redis.ResponseError as error:
+                reply = error
+            self.unread -= 1
+            found.append(reply)
+        return found
+
+
+@contextmanager
+def posting(client: Client) -> Iterator[Posted]:
+    """A connection for commands whose replies are read later; it is given back afterwards."""
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    posted = Posted(connection)
+    try:
+        yield posted
+    finally:
+        if posted.unread:  # they belong to nobody else
+            connection.disconnect()
+        pool.release(connection)
 
 
 def text(value: Any) -> str:

@@ -217,10 +217,16 @@ return 1
 """
 
 PUBLISH_LIVE = """
--- KEYS lease, live   ARGV lease epoch, ttl ms, json
--- The provisional level of the holder of a lease, or nothing when it has lost it.
+-- KEYS lease, live, watermark   ARGV lease epoch, ttl ms, json, shard, id ...
+-- The provisional level of the holder of a lease, or nothing when it has lost it, or when a state
+-- that the level rests on was not committed.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
+end
+for i = 4, #ARGV, 2 do
+  if redis.call('HGET', KEYS[3], ARGV[i]) ~= ARGV[i + 1] then
+    return redis.error_reply('FENCED a state was not committed')
+  end
 end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 return redis.call('PUBLISH', KEYS[2], ARGV[3])
