@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +20,6 @@ import msgspec
 
 from common.batcher import Batcher
 from common.bus.cache import Cache
-from common.bus.client import bus_errors, posting
 from common.bus.codec import Batch
 from common.bus.memory import Marks, Memory
 from common.bus.producer import Producer, Repair
@@ -33,10 +32,6 @@ _LOOK_SECONDS = 0.25
 """Between two looks at the memory [s]."""
 _TOGETHER = 64
 """Batches that are appended in one step, at most; Redis does nothing else meanwhile."""
-_LITTLE = 1 << 18
-"""Bytes of quotes that a socket takes at once."""
-_PROMPT_SECONDS = 1.0
-"""Redis answers within this, or it is waited for in a thread [s]."""
 _SLACK = 0.05
 """Conflation ends this share of the bound below where it began."""
 Sleep = Callable[[float], Awaitable[object]]
@@ -152,11 +147,10 @@ class Delivery:
         while self._waiting:
             some = list(islice(self._waiting, _TOGETHER))
             try:
-                if not await self._append_here(some):
-                    await self._patience(
-                        lambda items=some: self.producer.append_all(items),  # type: ignore[misc]
-                        or_full=not last,
-                    )
+                await self._patience(
+                    lambda items=some: self.producer.append_all(items),  # type: ignore[misc]
+                    or_full=not last,
+                )
             except MemoryFullError:
                 self._looked_at, self._share = now, 1.0
                 await self._note_share()
@@ -167,23 +161,6 @@ class Delivery:
         if now >= self.check_at:
             await self.check()
         return True
-
-    async def _append_here(self, items: Sequence[tuple[str, Batch]]) -> bool:
-        """Append a little without a thread, whose turn would have to come twice; false where that
-        is not to be had at once. Then the patient way tells what has been appended already.
-        """
-        if sum(batch.quotes.nbytes for _, batch in items) > _LITTLE:
-            return False
-        command = self.producer.command(items)
-        if command is None:
-            return False
-        with suppress(BusError), bus_errors(), posting(self._cache.client) as post:
-            post.send([command])
-            if await _readable(post.fileno(), _PROMPT_SECONDS):
-                (reply,) = post.replies()
-                return self.producer.took(items, reply)
-        self.producer.doubt()
-        return False
 
     async def _may_append(self, now: float) -> bool:
         """Look at Redis' memory now and then; say what follows from it when that changes."""
@@ -284,25 +261,6 @@ class Delivery:
         if news:
             symbol = self.session.symbol
             await self._patience(lambda: self._cache.add_counts(symbol, news), or_full=True)
-
-
-async def _readable(file: int, seconds: float) -> bool:
-    """Wait until a socket has something to read; whether it has."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    timer = loop.call_later(seconds, _settle, ready, False)
-    loop.add_reader(file, _settle, ready, True)
-    try:
-        found: bool = await ready
-    finally:
-        loop.remove_reader(file)
-        timer.cancel()
-    return found
-
-
-def _settle(future: asyncio.Future[bool], value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
 
 
 def _with_gaps(session: Session, repair: Repair) -> Session:

@@ -225,9 +225,7 @@ class GreeksHandler:
         if level is None:
             return None
         rests_on = {
-            shard: chain.watermark[shard]
-            for shard in shards
-            if keys.quotes(symbol, shard) in ahead
+            shard: chain.watermark[shard] for shard in shards if keys.quotes(symbol, shard) in ahead
         }
         return LiveLevel(symbol, level, shards[0], epoch, live.ttl_ms, rests_on)
 

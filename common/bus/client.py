@@ -78,11 +78,6 @@ class Posted:
             self._connection.send_packed_command(self._connection.pack_commands(commands))
             self.unread += len(commands)
 
-    def fileno(self) -> int:
-        """Of the socket that the replies come on."""
-        number: int = self._connection._sock.fileno()  # noqa: SLF001  there is no other way to it
-        return number
-
     def replies(self) -> list[Any]:
         """The replies to all that was sent, in its order; an error is an element."""
         found: list[Any] = []

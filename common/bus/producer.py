@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.bus import keys, scripts
-from common.bus.client import Client, Command, bus_errors, text
+from common.bus.client import Client, bus_errors, text
 from common.bus.codec import Batch
 from common.bus.streams import Streams
 
@@ -105,7 +105,8 @@ class Producer:
             self._trails.setdefault(shard, _Trail(batch.header.received_us))
         left = list(items)
         while left:
-            done = self._send(left, self._reached(left))
+            after = {shard: self._trails[shard].last for shard, _ in left}
+            done = self._send(left, after)
             for shard, batch in left[:done]:
                 self._remember(self._trails[shard], batch)
             left = left[done:]
@@ -184,67 +185,35 @@ class Producer:
                 found[text(shard)] = (int(batch), entry_id)
         return found
 
-    def command(self, items: Sequence[tuple[str, Batch]]) -> Command | None:
-        """What appends batches in one step, for :meth:`took`; None where it takes more than that.
-
-        It does where a stream is new, and it is for :meth:`append_all` then.
-        """
-        if any(shard not in self._known for shard, _ in items):
-            return None
-        names, values = self._arguments(items, self._reached(items))
-        return ("EVALSHA", self._append.sha, len(names), *names, *values)
-
-    def took(self, items: Sequence[tuple[str, Batch]], reply: Any) -> bool:
-        """Whether the reply to :meth:`command` says that all have their entry; what has not is
-        for :meth:`append_all`."""
-        if not isinstance(reply, list):
-            return False
-        done = self._note(items, reply)
-        for shard, batch in items[:done]:
-            self._remember(self._trails[shard], batch)
-        return done == len(items)
-
-    def doubt(self) -> None:
-        """A command had no answer: look at every stream anew, the patient way."""
-        self._known.clear()
-
-    def _reached(self, items: Sequence[tuple[str, Batch]]) -> dict[str, int]:
-        """Shard → the last batch before these."""
-        return {shard: self._trails[shard].last for shard, _ in items}
-
     def _send(self, items: Sequence[tuple[str, Batch]], after: dict[str, int]) -> int:
         """How many have their entry; fewer than all when a stream does not reach what is to be
         there before the next of them.
 
         :param after: shard → the last batch before these.
         """
-        with bus_errors():
-            for shard in {shard for shard, _ in items} - self._known:
-                self._streams.client.sadd(keys.shards(self.symbol), shard)
-                self._streams.register(keys.quotes(self.symbol, shard))
-                self._known.add(shard)
-            names, values = self._arguments(items, after)
-            replies: Any = self._append(keys=names, args=values)
-        return self._note(items, replies)
-
-    def _arguments(
-        self, items: Sequence[tuple[str, Batch]], after: dict[str, int]
-    ) -> tuple[list[str], list[Any]]:
-        """Keys and arguments of the script that appends."""
         reach, streams = dict(after), []
         values: list[Any] = []
         for shard, batch in items:
             streams.append(keys.quotes(self.symbol, shard))
+            if shard not in self._known:
+                with bus_errors():
+                    self._streams.client.sadd(keys.shards(self.symbol), shard)
+                self._streams.register(streams[-1])
+                self._known.add(shard)
             fields, header = batch.encode(), batch.header
             values += [shard, header.batch, fields["h"], fields["q"], fields["s"]]
             values += [header.quotes, header.spots, reach[shard]]
             reach[shard] = max(reach[shard], header.batch)
-        symbol = self.symbol
-        names = [keys.appended(symbol), keys.counters(symbol), keys.epoch(symbol), *streams]
-        return names, [self.epoch, *values]
-
-    def _note(self, items: Sequence[tuple[str, Batch]], replies: Sequence[Any]) -> int:
-        """Keep the ids of the entries; how many there are."""
+        with bus_errors():
+            replies: Any = self._append(
+                keys=[
+                    keys.appended(self.symbol),
+                    keys.counters(self.symbol),
+                    keys.epoch(self.symbol),
+                    *streams,
+                ],
+                args=[self.epoch, *values],
+            )
         ids = [text(reply) for reply in replies if not isinstance(reply, int)]
         for (shard, _), entry_id in zip(items, ids, strict=False):
             self.last_ids[shard] = entry_id

@@ -228,6 +228,7 @@ for i = 4, #ARGV, 2 do
     return redis.error_reply('FENCED a state was not committed')
   end
 end
+if redis.set_repl then redis.set_repl(redis.REPL_REPLICA) end  -- too short-lived for the log
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 return redis.call('PUBLISH', KEYS[2], ARGV[3])
 """

@@ -50,6 +50,7 @@ def configuration(instance: Instance, runtime: Runtime) -> str:
         'logfile ""',
         "appendonly yes",
         "appendfsync everysec",
+        "auto-aof-rewrite-min-size 512mb",
         'save ""',
         f"maxmemory {instance.settings.redis_maxmemory_mb}mb",
         "maxmemory-policy noeviction",

@@ -30,10 +30,10 @@ from fakes import (
     pending,
     set_back,
 )
-from redis.client import Pipeline
 
 from common.bus import keys
 from common.bus.cache import Cache
+from common.bus.client import Posted
 from common.bus.codec import Batch, Result, StateBlob
 from common.bus.streams import Entry, Streams
 from common.errors import BusError, FencedError
@@ -402,16 +402,14 @@ def test_the_lost_answer_of_a_round_is_no_second_merge(
     a_round(client, 1)
     worker.work()
     a_round(client, 2)
-    execute = Pipeline.execute
+    read = Posted.replies
 
-    def lose(pipe: Pipeline, raise_on_error: bool = True) -> Any:
-        answers = execute(pipe, raise_on_error)
-        if not raise_on_error:
-            raise redis.ConnectionError("connection reset by peer")
-        return answers
+    def lose(post: Posted) -> Any:
+        read(post)
+        raise redis.ConnectionError("connection reset by peer")
 
     with monkeypatch.context() as lossy:
-        lossy.setattr(Pipeline, "execute", lose)
+        lossy.setattr(Posted, "replies", lose)
         with pytest.raises(BusError):
             worker.actor.step()
     a_round(client, 3)

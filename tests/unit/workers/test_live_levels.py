@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import fakeredis
@@ -27,6 +28,7 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
+from common.bus.client import Command, Posted
 from common.clock import SECOND, iso_ms
 from common.live import LiveLevels, LivePace, differences
 from common.models import JsonDict
@@ -166,6 +168,83 @@ def test_a_worker_whose_lease_has_moved_on_publishes_nothing(client: fakeredis.F
     Worker(client, "greeks-1").handler.streams()  # takes the shard over
     late.handler.rest()
     assert published(client) is None
+
+
+# --- with the commit ---------------------------------------------------------------------------
+
+
+def test_a_level_goes_behind_the_states_it_rests_on(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one round trip: what the worker does afterwards has nothing left to publish."""
+    open_session(client)
+    quotes(client)
+    worker = Worker(client, live=live())
+    worker.work()
+    monkeypatch.setattr(worker.handler, "rest", lambda: None)
+    sent: list[list[str]] = []
+    send = Posted.send
+
+    def note(post: Posted, commands: Sequence[Command]) -> None:
+        sent.append([scripts[command[1]] for command in commands])
+        send(post, commands)
+
+    scripts = {
+        worker.handler._commit.sha: "commit",
+        worker.handler._cache._publish_live.sha: "publish",
+    }
+    monkeypatch.setattr(Posted, "send", note)
+    ids = {SHARD: quotes(client, 2), OTHER: quotes(client, shard=OTHER)}
+    worker.work()
+    level = published(client)
+    assert level is not None
+    assert level["watermark"] == ids
+    assert sent == [["commit", "commit"], ["publish"]]
+
+
+def test_a_level_of_a_state_that_was_not_committed_is_not_published(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session(client)
+    first = {SHARD: quotes(client), OTHER: quotes(client, shard=OTHER)}
+    worker = Worker(client, live=live())
+    worker.work()
+    before = published(client)
+    assert before is not None
+    assert before["watermark"] == first
+    third = quotes(client, 2)
+    quotes(client, 2, shard=OTHER)
+    worker.handler.streams()
+    client.hincrby(keys.lease("SPY", OTHER), "epoch", 1)  # a peer has taken it over
+    monkeypatch.setattr(worker.actor, "_refresh", lambda: [STREAM, OTHER_STREAM])
+    monkeypatch.setattr(worker.handler, "rest", lambda: None)
+    worker.actor.step()
+    assert published(client) == before
+    monkeypatch.undo()
+    worker.handler.rest()
+    after = published(client)
+    assert after is not None
+    assert after["watermark"] == {SHARD: third, OTHER: first[OTHER]}
+
+
+def test_levels_that_cannot_be_made_cost_no_quote(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session(client)
+    quotes(client)
+    worker = Worker(client, live=live())
+    worker.work()
+    last = quotes(client, 2)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LiveLevels, "document", fail)
+        worker.work()
+    assert worker.actor.failures
+    assert Cache(client).watermark("SPY") == {SHARD: last}
+    assert Cache(client).counters("SPY")["entries_redelivered"] == 0
 
 
 # --- pace --------------------------------------------------------------------------------------
