@@ -49,13 +49,12 @@ def hedging(board: Board, book: Book, spot: float, rate: float) -> Hedging:
     alive = board.years[board.used]
     if book.strikes.size == 0 or not np.isfinite(spot):
         return Hedging(dict.fromkeys(SPOT_MOVES, NAN), dict.fromkeys(MINUTES, NAN), NAN)
-    chain = _Chain(board, book, rate)
-    present = chain.at(0.0)
     ahead = [*(minutes / _YEAR_MINUTES for minutes in MINUTES), float(alive.min())]
+    present, *later = _instants(board, book, rate, [0.0, *ahead])
     scenarios = [
         (present, spot),
         *((present, spot * (1.0 + move)) for move in SPOT_MOVES),
-        *((chain.at(elapsed), spot) for elapsed in ahead),
+        *((at, spot) for at in later),
     ]
     shares = _shares(book, scenarios)
     changes = ((shares[1:] - shares[0]) * spot).tolist()
@@ -64,43 +63,6 @@ def hedging(board: Board, book: Book, spot: float, rate: float) -> Hedging:
         by_minutes=dict(zip(MINUTES, changes[len(SPOT_MOVES) :], strict=False)),
         charm_into_close=changes[-1],
     )
-
-
-class _Chain:
-    """The dealers' shares as a function of spot and time."""
-
-    def __init__(self, board: Board, book: Book, rate: float) -> None:
-        self._book, self._rate = book, rate
-        self._first, self._sizes = _runs(book.years)
-        self._carries = np.log(book.bases[self._first]) / book.years[self._first]
-        short = board.used & board.puts & np.isfinite(board.sigmas) & np.isfinite(board.bases)
-        starts = np.asarray(board.bounds[:-1])
-        puts = np.where(short, board.signs * board.open_interests, 0.0)
-        held = np.add.reduceat(puts, starts)
-        chosen = np.flatnonzero(held)  # expirations with a put
-        self._puts, self._years = held[chosen], board.years[starts[chosen]]
-        self._put_carries = np.log(board.bases[starts[chosen]]) / self._years
-
-    def at(self, elapsed: float) -> _Instant:
-        """The chain ``elapsed`` years from now."""
-        book, left = self._book, np.maximum(self._years - elapsed, 0.0)
-        years = book.years - elapsed
-        ahead = np.maximum(years[self._first], 0.0)
-        bases = np.exp(self._carries * ahead)
-        growth = np.exp(-self._rate * ahead) * bases
-        lost = np.exp((self._put_carries - self._rate) * left)
-        return _Instant(
-            years=years,
-            bases=np.repeat(bases, self._sizes),
-            growth=np.repeat(growth, self._sizes),
-            puts_lose=float(np.sum(self._puts * lost)),
-        )
-
-
-def _runs(values: FloatArray) -> tuple[Index, Index]:
-    """First row and length of each run of equal values: an expiration of a book."""
-    first = np.flatnonzero(np.diff(values, prepend=np.nan))
-    return first, np.diff(first, append=values.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +75,46 @@ class _Instant:
     """exp(-qT) [1]"""
     puts_lose: float
     """What the puts' deltas are below those of their calls [contracts]."""
+
+
+def _instants(board: Board, book: Book, rate: float, elapsed: Sequence[float]) -> list[_Instant]:
+    """The chain so many years from now, each of them."""
+    first, sizes = _runs(book.years)
+    carries = np.log(book.bases[first]) / book.years[first]
+    gone = np.array(elapsed)[:, None]
+    ahead = np.maximum(book.years[first] - gone, 0.0)
+    bases = np.exp(carries * ahead)
+    growth = np.repeat(np.exp(-rate * ahead) * bases, sizes, axis=1)
+    spread = np.repeat(bases, sizes, axis=1)
+    lost = _puts_lose(board, rate, gone)
+    years = book.years - gone
+    return [_Instant(*at) for at in zip(years, spread, growth, lost, strict=True)]
+
+
+def _puts_lose(board: Board, rate: float, gone: FloatArray) -> list[float]:
+    """What the puts' deltas are below those of their calls [contracts].
+
+    :param gone: times from now [years]; (t, 1).
+    """
+    short = board.used & board.puts & np.isfinite(board.sigmas) & np.isfinite(board.bases)
+    starts = np.array(board.bounds[:-1])
+    puts = np.where(short, board.signs * board.open_interests, 0.0)
+    held = np.add.reduceat(puts, starts)
+    chosen = held.nonzero()[0]  # expirations with a put
+    rows = starts[chosen]
+    years = board.years[rows]
+    carries = np.log(board.bases[rows]) / years
+    lost = np.exp((carries - rate) * np.maximum(years - gone, 0.0))
+    sums: list[float] = (held[chosen] * lost).sum(axis=1).tolist()
+    return sums
+
+
+def _runs(values: FloatArray) -> tuple[Index, Index]:
+    """First row and length of each run of equal values: an expiration of a book."""
+    new = np.ones(values.size + 1, np.bool_)
+    np.not_equal(values[1:], values[:-1], out=new[1:-1])
+    edges = new.nonzero()[0]
+    return edges[:-1], edges[1:] - edges[:-1]
 
 
 def _shares(book: Book, scenarios: Sequence[tuple[_Instant, float]]) -> FloatArray:
