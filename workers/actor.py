@@ -84,10 +84,10 @@ class Handler(Protocol):
 
 @runtime_checkable
 class TogetherHandler(Handler, Protocol):
-    """A handler that gains from seeing the deliveries of several streams at once."""
+    """A handler that gains from seeing all deliveries of a round at once."""
 
     def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
-        """Deal with the deliveries of a round in one step.
+        """Deal with the deliveries of a round, one or more, in one step.
 
         :returns: the streams that are done, acknowledged and counted; the others, and all of
             them after any error but ServiceError, are handled one by one.

@@ -97,7 +97,7 @@ class GreeksHandler:
         return Outcome(acknowledged=True)
 
     def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
-        """Advance several shards and commit them in one round trip; the streams that are done.
+        """Advance shards and commit them in one round trip; the streams that are done.
 
         The provisional level is computed while Redis commits, and goes behind it.
 

@@ -41,7 +41,7 @@ _HELD_SECONDS = 0.25
 class Pace:
     """How an ingestor batches and how a replay runs."""
 
-    flush_seconds: float = 0.005
+    flush_seconds: float = 0.002
     """From one flush to the next, at least [s]; what comes after a silence does not wait for it."""
     flush_rows: int = 500
     speed: float = float("inf")

@@ -62,6 +62,15 @@ def open_session(client: fakeredis.FakeRedis, **changes: Any) -> None:
     Cache(client).save_session(session)
 
 
+def at_work(client: fakeredis.FakeRedis) -> Worker:
+    """A worker that has published its first level."""
+    open_session(client)
+    quotes(client)
+    worker = Worker(client, live=live())
+    worker.work()
+    return worker
+
+
 def published(client: fakeredis.FakeRedis) -> JsonDict | None:
     return Cache(client).live("SPY")
 
@@ -177,10 +186,7 @@ def test_a_level_goes_behind_the_states_it_rests_on(
     client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one round trip: what the worker does afterwards has nothing left to publish."""
-    open_session(client)
-    quotes(client)
-    worker = Worker(client, live=live())
-    worker.work()
+    worker = at_work(client)
     monkeypatch.setattr(worker.handler, "rest", lambda: None)
     sent: list[list[str]] = []
     send = Posted.send
@@ -230,10 +236,7 @@ def test_a_level_of_a_state_that_was_not_committed_is_not_published(
 def test_levels_that_cannot_be_made_cost_no_quote(
     client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_session(client)
-    quotes(client)
-    worker = Worker(client, live=live())
-    worker.work()
+    worker = at_work(client)
     last = quotes(client, 2)
 
     def fail(*_: object) -> None:
