@@ -14,24 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from common.clock import SECOND, YEAR_SECONDS, settlement_us
-from common.models import (
-    FLAG_WITHDRAWN,
-    BoolArray,
-    Expiry,
-    FloatArray,
-    Rows,
-    Status,
-    StatusArray,
-    key_puts,
-    key_strikes,
-)
+from common.models import FLAG_WITHDRAWN, GREEKS, BoolArray, Expiry, FloatArray, Rows, StatusArray
 from common.quant import kernels
-from common.quant.blackscholes import greeks
 from common.quant.forward import SOURCES
-from common.quant.implied_vol import implied_vol
 from common.settings import QuantParameters
 
-_OK = int(Status.OK)
 Sides = npt.NDArray[np.bytes_]
 
 
@@ -65,69 +52,40 @@ def solve(*, quotes: Rows, expiry: Expiry, parameters: QuantParameters) -> Solut
     :returns: arrays parallel to ``quotes``. A contract is OK when its strike has an IV, else
         it carries the reason of the out-of-the-money side; its own BAD_INPUT or EXPIRED wins.
     """
-    keys, n = np.ascontiguousarray(quotes["key"]), len(quotes)
-    bids, asks, spots = (np.ascontiguousarray(quotes[name]) for name in ("bid", "ask", "spot"))
-    strikes, puts, board = key_strikes(keys), key_puts(keys), on_board(quotes)
-    times = np.ascontiguousarray(quotes["time"])
-    years = years_left(times=times, expiry=expiry)
-    with np.errstate(over="ignore"):  # of a time that is nonsense
-        discounts = np.exp(-parameters.rate * years)
-    newest = times if board.all() else times[board]
-    ages = (newest.max(initial=0) - times).astype(np.float64)
-    rules, room = _rules(parameters)
-    head, own = np.empty(4), np.empty(n, np.uint8)
-    compute = kernels.active()
-    kernels.filled(
-        compute.quote_forward(
-            *(bids, asks, spots, strikes, years, discounts, ages, puts, board),
-            *(rules, room, head, own),
-        )
-    )
+    return solve_rows(quotes=quotes, expiry=expiry, parameters=parameters)[1]
+
+
+def solve_rows(
+    *, quotes: Rows, expiry: Expiry, parameters: QuantParameters
+) -> tuple[Rows, Solution]:
+    """:func:`solve`, and the rows (layout GREEKS) that the arrays of its result are part of."""
+    rows, head = np.zeros(len(quotes), GREEKS), np.empty(4)
+    settled = float(settlement_us(expiry))
+    rules = np.array((*_rules(parameters), parameters.rate, settled), np.float64)
+    whole = np.ascontiguousarray(quotes).view(np.uint8)
+    kernels.filled(kernels.active().solve(whole, rows.view(np.uint8), rules, head))
     basis, source, residual, pairs = head.tolist()
-    forwards = basis * spots
-    rows = np.flatnonzero(own == _OK)
-    solved = implied_vol(
-        prices=0.5 * (bids[rows] + asks[rows]),
-        forwards=forwards[rows],
-        strikes=strikes[rows],
-        years=years[rows],
-        discounts=discounts[rows],
-        puts=puts[rows],
-    )
-    sigmas = np.full(n, np.nan)
-    sigmas[rows], own[rows] = solved.sigmas, solved.statuses
-    iv, status, side = np.empty(n), np.empty(n, np.uint8), np.empty(n, np.uint8)
-    kernels.filled(
-        compute.strike_vols(
-            *(forwards, strikes, years, bids, asks, sigmas, puts, board, own),
-            *(iv, status, side),
-        )
-    )
-    found = greeks(
-        spots=spots,
-        forwards=forwards,
-        strikes=strikes,
-        years=years,
-        sigmas=iv,
-        rates=np.full(n, parameters.rate),
-        puts=puts,
-    )
+    return rows, solution_of(rows, basis, SOURCES[int(source)], residual, int(pairs))
+
+
+def solution_of(rows: Rows, basis: float, source: str, residual: float, pairs: int) -> Solution:
+    """The solution that rows of layout GREEKS are, with what is said of all of them."""
     return Solution(
-        iv=iv,
-        status=status,
-        side=side.view("S1"),
-        delta=found.delta,
-        gamma=found.gamma,
+        iv=rows["iv"],
+        status=rows["status"],
+        side=rows["side"],
+        delta=rows["delta"],
+        gamma=rows["gamma"],
         basis=basis,
-        forward_source=SOURCES[int(source)],
+        forward_source=source,
         forward_residual=residual,
-        parity_pairs=int(pairs),
+        parity_pairs=pairs,
     )
 
 
-def _rules(parameters: QuantParameters) -> tuple[FloatArray, FloatArray]:
-    """What quotes are judged by, and the room that the kernel needs."""
-    rules = (
+def _rules(parameters: QuantParameters) -> tuple[float, ...]:
+    """What quotes are judged by."""
+    return (
         parameters.max_spread_share,
         parameters.wing_spread * (1.0 + 1e-6),
         parameters.max_quote_age_seconds * SECOND,
@@ -135,7 +93,6 @@ def _rules(parameters: QuantParameters) -> tuple[FloatArray, FloatArray]:
         parameters.parity_pairs,
         parameters.min_parity_pairs,
     )
-    return np.array(rules, np.float64), np.empty((6, parameters.parity_pairs))
 
 
 def years_left(*, times: npt.ArrayLike, expiry: Expiry) -> FloatArray:

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from common.bus.codec import Batch, StateBlob
-from common.chain import Solution, solve
+from common.chain import solution_of, solve_rows
 from common.levels import ShardState
-from common.models import GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, Status, join_rows
+from common.models import GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, join_rows
+from common.quant import kernels
 from common.settings import QuantParameters
 
 _DENSE = 1 << 22
@@ -74,9 +75,10 @@ def advance(
         incoming.append(batch.quotes)
         spots.append(batch.spots)
     new = join_rows(incoming, QUOTE)
-    late += int(_older(new, quotes).sum())
     spot = join_rows(spots, SPOT)
-    quotes = priced(_merged(quotes, new) if len(new) else quotes, spot)
+    merge = merged(quotes, new)
+    late += merge.late
+    quotes = priced(merge.rows, spot)
     newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
     moved = msgspec.structs.replace(
         state,
@@ -92,8 +94,9 @@ def advance(
     )
     if solved and quotes is held and len(held):
         return Advance(moved, np.zeros(0, GREEKS), taken, late)
-    solution = solve(quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters)
-    greeks = _greeks(quotes, solution)
+    greeks, solution = solve_rows(
+        quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters
+    )
     advanced = msgspec.structs.replace(
         moved,
         basis=solution.basis,
@@ -103,23 +106,17 @@ def advance(
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
     )
-    touched = np.unique(np.searchsorted(quotes["key"], new["key"]))
-    return Advance(advanced, greeks[touched], taken, late)
+    return Advance(advanced, greeks[merge.touched], taken, late)
 
 
 def view(state: StateBlob, shard: str) -> ShardState:
     """What a level reads from a state."""
-    greeks = state.greek_rows()
-    solution = Solution(
-        iv=greeks["iv"],
-        status=greeks["status"],
-        side=greeks["side"],
-        delta=greeks["delta"],
-        gamma=greeks["gamma"],
-        basis=state.basis,
-        forward_source=state.forward_source,
-        forward_residual=state.forward_residual,
-        parity_pairs=state.parity_pairs,
+    solution = solution_of(
+        state.greek_rows(),
+        state.basis,
+        state.forward_source,
+        state.forward_residual,
+        state.parity_pairs,
     )
     return ShardState(Expiry.from_shard(shard), state.quote_rows(), solution)
 
@@ -146,31 +143,43 @@ def _held_spot(state: StateBlob) -> Rows:
     return np.array([held], dtype=SPOT)
 
 
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Quotes of a state with new ones merged into them."""
+
+    rows: Rows
+    """The row of highest ``seq`` of every key, sorted by key; (n,). Of equal ones the last."""
+    touched: BoolArray
+    """Whose contract is among the new ones; (n,)."""
+    late: int
+    """New rows that were no newer than the held one of their key."""
+
+
+def merged(held: Rows, new: Rows) -> Merge:
+    """Newer wins.
+
+    :param held: layout QUOTE, sorted by key, a row a contract. :param new: alike, in any order.
+    """
+    if not len(new):
+        return Merge(held, np.zeros(len(held), np.bool_), 0)
+    rows, touched, late = held.copy(), np.zeros(len(held), np.bool_), np.empty(1)
+    there, come, out = (each.view(np.uint8) for each in (held, new, rows))
+    if kernels.active().merge(there, come, out, touched, late):
+        return Merge(rows, touched, int(late[0]))
+    rows = _merged(held, new)  # a contract that is new, or no compiler
+    touched = np.zeros(len(rows), np.bool_)
+    touched[np.searchsorted(rows["key"], new["key"])] = True
+    return Merge(rows, touched, int(_older(new, held).sum()))
+
+
 def _merged(held: Rows, new: Rows) -> Rows:
-    """The row of highest ``seq`` of every key, sorted by key; so are the held ones."""
-    if len(new):
-        if np.any(new["seq"][1:] < new["seq"][:-1]):
-            new = new[np.argsort(new["seq"], kind="stable")]
-        new = new[_last_of_each(np.ascontiguousarray(new["key"]))]
-    places = _places(held, new)
-    if places is not None:  # nothing but contracts that are known
-        newest: Rows = held.copy()
-        wins = new["seq"] >= held["seq"][places]
-        newest[places[wins]] = new[wins]
-        return newest
+    if np.any(new["seq"][1:] < new["seq"][:-1]):
+        new = new[np.argsort(new["seq"], kind="stable")]
+    new = new[_last_of_each(np.ascontiguousarray(new["key"]))]
     rows = join_rows([held, new], QUOTE)
     rows = rows[np.lexsort((rows["seq"], rows["key"]))]
     last: Rows = rows[np.append(rows["key"][1:] != rows["key"][:-1], True)[: len(rows)]]
     return last
-
-
-def _places(held: Rows, new: Rows) -> npt.NDArray[np.intp] | None:
-    """Where the keys of new rows stand among the held ones; None unless all of them do."""
-    if not len(held):
-        return None
-    keys = np.ascontiguousarray(held["key"])
-    places = np.minimum(np.searchsorted(keys, new["key"]), len(held) - 1)
-    return places if np.array_equal(keys[places], new["key"]) else None
 
 
 def _last_of_each(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
@@ -210,13 +219,3 @@ def _older(new: Rows, held: Rows) -> BoolArray:
     at = np.minimum(np.searchsorted(held_keys, keys), len(held) - 1)
     older: BoolArray = (held_keys[at] == keys) & (new["seq"] <= held["seq"][at])
     return older
-
-
-def _greeks(quotes: Rows, solution: Solution) -> Rows:
-    rows = np.zeros(len(quotes), GREEKS)
-    for name in ("key", "time", "seq"):
-        rows[name] = quotes[name]
-    for name in ("iv", "status", "side", "delta", "gamma"):
-        rows[name] = getattr(solution, name)
-    rows["iv"][rows["status"] != Status.OK] = np.nan
-    return rows

@@ -187,3 +187,15 @@ def text(args, at):
 def items_at(args, at):
     """Where the first item of an argument that is an array is."""
     return _word(_word(args + 8 * at) + _DATA)
+
+
+@inlined
+def flags_at(address, n):
+    """The bools from an address on, (n,)."""
+    return carray(_pointer(address), (n,), np.bool_)
+
+
+@inlined
+def bytes_at(address, n):
+    """The bytes from an address on, (n,)."""
+    return carray(_pointer(address), (n,), np.uint8)

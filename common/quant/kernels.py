@@ -14,9 +14,13 @@ import importlib
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from common.models import BoolArray, FloatArray, StatusArray
 
 Name = Literal["compiled", "plain"]
+Bytes = npt.NDArray[np.uint8]
 
 
 class Kernels(Protocol):
@@ -37,39 +41,12 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
-    def quote_forward(
-        self,
-        bids: FloatArray,
-        asks: FloatArray,
-        spots: FloatArray,
-        K: FloatArray,
-        T: FloatArray,
-        D: FloatArray,
-        ages: FloatArray,
-        put: BoolArray,
-        board: BoolArray,
-        rules: FloatArray,
-        found: FloatArray,
-        head: FloatArray,
-        statuses: StatusArray,
-        /,
+    def solve(
+        self, quotes: Bytes, results: Bytes, rules: FloatArray, head: FloatArray, /
     ) -> bool: ...
 
-    def strike_vols(
-        self,
-        F: FloatArray,
-        K: FloatArray,
-        T: FloatArray,
-        bids: FloatArray,
-        asks: FloatArray,
-        sigmas: FloatArray,
-        put: BoolArray,
-        board: BoolArray,
-        own: StatusArray,
-        iv: FloatArray,
-        statuses: StatusArray,
-        sides: StatusArray,
-        /,
+    def merge(
+        self, held: Bytes, new: Bytes, out: Bytes, touched: BoolArray, late: FloatArray, /
     ) -> bool: ...
 
     def deltas(

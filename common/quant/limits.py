@@ -27,3 +27,5 @@ OUTLIER = 3.0
 """Robust deviations from which on a pair's forward is an outlier's."""
 NORMAL_MAD = 1.4826
 """Standard deviations in a median absolute deviation of a normal distribution."""
+YEAR_US = 365.0 * 86400.0 * 1e6
+"""Microseconds in the year of every T."""

@@ -11,24 +11,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from common.machine import code
-from common.models import FloatArray, Status
+from common.models import FLAG_WITHDRAWN, GREEKS, QUOTE, FloatArray, Status
 
 _PACKAGE = Path(__file__).parent
+Bytes = npt.NDArray[np.uint8]
+_COLUMNS, _MARKS, _FOUND = 17, 7, 6
+"""The room of the kernel ``solve``."""
 KERNELS = code.Kernels(
     module="common.quant.compiled",
     names=(
         "deltas",
         "greeks",
         "implied_vols",
+        "merge",
         "net_gex",
-        "quote_forward",
         "refine",
-        "strike_vols",
+        "solve",
     ),
     sources=(_PACKAGE / "limits.py", *sorted((_PACKAGE / "compiled").glob("*.py"))),
-    constants=[(status.name, int(status)) for status in Status],
+    constants=(
+        [(status.name, int(status)) for status in Status],
+        (QUOTE.descr, GREEKS.descr, FLAG_WITHDRAWN),
+    ),
 )
 
 
@@ -39,11 +46,18 @@ class MachineCode:
     implied_vols: Callable[..., bool]
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
-    quote_forward: Callable[..., bool]
-    strike_vols: Callable[..., bool]
+    merge: Callable[..., bool]
+    _solve: Callable[..., bool]
     _net_gex: Callable[..., bool]
     _refine: Callable[..., bool]
     _linked: code.Linked
+
+    def solve(self, quotes: Bytes, results: Bytes, rules: FloatArray, head: FloatArray) -> bool:
+        """Fill ``results`` (n rows) and ``head`` (4,) from ``quotes`` (n rows)."""
+        n = quotes.size // QUOTE.itemsize
+        room, marks = np.empty((_COLUMNS, n)), np.empty(_MARKS * n, np.uint8)
+        found = np.empty((_FOUND, int(rules[4])))
+        return self._solve(quotes, results, rules, head, room, marks, found)
 
     def net_gex(
         self,
@@ -90,8 +104,8 @@ def load(folder: Path) -> MachineCode:
         implied_vols=found["implied_vols"],
         deltas=found["deltas"],
         greeks=found["greeks"],
-        quote_forward=found["quote_forward"],
-        strike_vols=found["strike_vols"],
+        merge=found["merge"],
+        _solve=found["solve"],
         _net_gex=found["net_gex"],
         _refine=found["refine"],
         _linked=linked,

@@ -11,23 +11,7 @@ from math import isnan, sqrt
 
 from numba import njit
 
-from common.machine.arguments import (
-    BOOL,
-    BYTE,
-    DOUBLE,
-    ROUNDS,
-    are_columns,
-    codes,
-    column,
-    entry,
-    flags,
-    inlined,
-    is_array,
-    is_column,
-    length,
-    python_bool,
-    table,
-)
+from common.machine.arguments import ROUNDS, inlined
 from common.models import Status
 from common.quant.compiled.elementary import NAN, exp, log_ratio
 from common.quant.limits import LEAST_SPREAD, MAX_SPOT_GAP, NEAR_SIGMAS, NORMAL_MAD, OUTLIER
@@ -36,7 +20,6 @@ _OK, _NO_BID, _NO_ASK = int(Status.OK), int(Status.NO_BID), int(Status.NO_ASK)
 _CROSSED, _WIDE, _STALE = int(Status.CROSSED), int(Status.WIDE), int(Status.STALE)
 _EXPIRED, _BAD_INPUT = int(Status.EXPIRED), int(Status.BAD_INPUT)
 _CALL, _PUT, _BOTH = ord("C"), ord("P"), ord("B")
-_RULES, _HEAD, _SCRATCH = 6, 4, 6
 INFINITY = float("inf")
 
 
@@ -174,39 +157,11 @@ def _forward(bids, asks, spots, K, T, D, put, board, statuses, rules, found, hea
 
 
 @njit(**ROUNDS)
-def _quote_forward(bids, asks, spots, K, T, D, ages, put, board, rules, found, head, statuses):
+def quote_forward(bids, asks, spots, K, T, D, ages, put, board, rules, found, head, statuses):
+    """Fill ``head`` with F/S, its source, residual and pairs, and ``statuses``."""
     for i in range(K.size):
         statuses[i] = _status(bids[i], asks[i], spots[i], K[i], T[i], ages[i], board[i], rules)
     _forward(bids, asks, spots, K, T, D, put, board, statuses, rules, found, head)
-
-
-@entry
-def quote_forward(self, args, count):
-    """(bids, asks, spots, K, T, D, ages, put, board, rules, found, head, statuses): fill
-    ``head`` (4,) with F/S, its source, residual and pairs, and ``statuses`` (n,); ``rules`` (6,)
-    are what quotes are judged by, ``found`` (6, pairs at most) is room.
-    """
-    if not (count == 13 and is_array(self, args, 0, DOUBLE, 1)):
-        return python_bool(0)
-    n = length(args, 0, 0)
-    right = are_columns(self, args, 1, 7, n) and is_column(self, args, 7, BOOL, n)
-    right = right and is_column(self, args, 8, BOOL, n) and is_column(self, args, 12, BYTE, n)
-    right = right and is_column(self, args, 9, DOUBLE, _RULES)
-    right = (
-        right and is_column(self, args, 11, DOUBLE, _HEAD) and is_array(self, args, 10, DOUBLE, 2)
-    )
-    if not right:
-        return python_bool(0)
-    rules, room = column(args, 9, _RULES), length(args, 10, 1)
-    if not (length(args, 10, 0) == _SCRATCH and rules[4] >= 0.0 and rules[4] <= room):
-        return python_bool(0)
-    _quote_forward(
-        *(column(args, 0, n), column(args, 1, n), column(args, 2, n), column(args, 3, n)),
-        *(column(args, 4, n), column(args, 5, n), column(args, 6, n)),
-        *(flags(args, 7, n), flags(args, 8, n), rules, table(args, 10, _SCRATCH, room)),
-        *(column(args, 11, _HEAD), codes(args, 12, n)),
-    )
-    return python_bool(1)
 
 
 @inlined
@@ -265,7 +220,8 @@ def _strike(F, K, T, bids, asks, sigmas, own, call, put):
 
 
 @njit(**ROUNDS)
-def _strike_vols(F, K, T, bids, asks, sigmas, put, board, own, iv, statuses, sides):
+def strike_vols(F, K, T, bids, asks, sigmas, put, board, own, iv, statuses, sides):
+    """Fill the last three from the volatility and the status of each row."""
     first = 0
     while first < K.size:
         after, call, other = first, -1, -1
@@ -284,24 +240,3 @@ def _strike_vols(F, K, T, bids, asks, sigmas, put, board, own, iv, statuses, sid
             solved = statuses[i] == _OK
             iv[i], sides[i] = (sigma, side) if solved else (NAN, 0)
         first = after
-
-
-@entry
-def strike_vols(self, args, count):
-    """(F, K, T, bids, asks, sigmas, put, board, own, iv, statuses, sides): fill the last three
-    (n,) from the volatility and the status of each row.
-    """
-    if not (count == 12 and is_array(self, args, 0, DOUBLE, 1)):
-        return python_bool(0)
-    n = length(args, 0, 0)
-    right = are_columns(self, args, 1, 6, n) and is_column(self, args, 6, BOOL, n)
-    right = right and is_column(self, args, 7, BOOL, n) and is_column(self, args, 8, BYTE, n)
-    right = right and is_column(self, args, 9, DOUBLE, n) and is_column(self, args, 10, BYTE, n)
-    if not (right and is_column(self, args, 11, BYTE, n)):
-        return python_bool(0)
-    _strike_vols(
-        *(column(args, 0, n), column(args, 1, n), column(args, 2, n), column(args, 3, n)),
-        *(column(args, 4, n), column(args, 5, n), flags(args, 6, n), flags(args, 7, n)),
-        *(codes(args, 8, n), column(args, 9, n), codes(args, 10, n), codes(args, 11, n)),
-    )
-    return python_bool(1)

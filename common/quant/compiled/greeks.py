@@ -136,6 +136,15 @@ def _rows(
         ) = _closed_forms(S[i], F[i], K[i], T[i], s[i], r[i], put[i])
 
 
+@njit(**ROUNDS)
+def delta_gamma(S, F, K, T, s, rate, put, delta, gamma):
+    """Fill the two."""
+    arrays_are_distinct()
+    for i in range(K.size):
+        forms = _closed_forms(S[i], F[i], K[i], T[i], s[i], rate, put[i])
+        delta[i], gamma[i] = forms[0], forms[1]
+
+
 @entry
 def greeks(self, args, count):
     """(S, F, K, T, s, r, put, out): fill ``out`` (11, n), a row per Greek."""

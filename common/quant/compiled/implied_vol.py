@@ -235,18 +235,10 @@ def _rest(p, F, K, T, D, put, sigmas, statuses, start, stop):
         statuses[i] = reason
 
 
-@entry
-def implied_vols(self, args, count):
-    """(p, F, K, T, D, put, sigmas, statuses): fill the last two; arrays (n,)."""
-    if not (count == 8 and is_array(self, args, 0, DOUBLE, 1)):
-        return python_bool(0)
-    n = length(args, 0, 0)
-    right = are_columns(self, args, 1, 5, n) and is_column(self, args, 5, BOOL, n)
-    if not (right and is_column(self, args, 6, DOUBLE, n) and is_column(self, args, 7, BYTE, n)):
-        return python_bool(0)
-    p, F, K, T = column(args, 0, n), column(args, 1, n), column(args, 2, n), column(args, 3, n)
-    D, put, sigmas = column(args, 4, n), flags(args, 5, n), column(args, 6, n)
-    statuses, scratch = codes(args, 7, n), carray(_room(), (7, _ROW), np.float64)
+@njit(**ROUNDS)
+def implied_columns(p, F, K, T, D, put, sigmas, statuses, n):
+    """Fill the first n of the last two."""
+    scratch = carray(_room(), (7, _ROW), np.float64)
     betas, inverses, logs, totals = scratch[0], scratch[1], scratch[2], scratch[3]
     hs, series, gaps = scratch[4], scratch[5], scratch[6]
     for start in range(0, n, BLOCK):
@@ -258,4 +250,19 @@ def implied_vols(self, args, count):
         statuses[start : start + rows] = _OK
         if left:
             _rest(p, F, K, T, D, put, sigmas, statuses, start, start + rows)
+
+
+@entry
+def implied_vols(self, args, count):
+    """(p, F, K, T, D, put, sigmas, statuses): fill the last two; arrays (n,)."""
+    if not (count == 8 and is_array(self, args, 0, DOUBLE, 1)):
+        return python_bool(0)
+    n = length(args, 0, 0)
+    right = are_columns(self, args, 1, 5, n) and is_column(self, args, 5, BOOL, n)
+    if not (right and is_column(self, args, 6, DOUBLE, n) and is_column(self, args, 7, BYTE, n)):
+        return python_bool(0)
+    implied_columns(
+        *(column(args, 0, n), column(args, 1, n), column(args, 2, n), column(args, 3, n)),
+        *(column(args, 4, n), flags(args, 5, n), column(args, 6, n), codes(args, 7, n), n),
+    )
     return python_bool(1)

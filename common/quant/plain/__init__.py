@@ -2,7 +2,7 @@
 :mod:`common.quant.compiled` to a few units in the last place, the same statuses.
 """
 
-from common.quant.plain.chain import quote_forward, strike_vols
+from common.quant.plain.chain import merge, solve
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 from common.quant.plain.profile import net_gex, refine
@@ -12,8 +12,8 @@ __all__ = [
     "deltas",
     "greeks",
     "implied_vols",
+    "merge",
     "net_gex",
-    "quote_forward",
     "refine",
-    "strike_vols",
+    "solve",
 ]

@@ -11,11 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from common.models import BoolArray, FloatArray, Status, StatusArray
+from common.models import (
+    FLAG_WITHDRAWN,
+    GREEKS,
+    QUOTE,
+    BoolArray,
+    FloatArray,
+    Status,
+    StatusArray,
+    key_puts,
+    key_strikes,
+)
 from common.quant.forward import SOURCES, Forward, carry_basis, imply_forward
-from common.quant.limits import LEAST_SPREAD, NEAR_SIGMAS
+from common.quant.limits import LEAST_SPREAD, NEAR_SIGMAS, YEAR_US
 from common.quant.plain.elementary import log_ratio
+from common.quant.plain.greeks import greeks
+from common.quant.plain.implied_vol import implied_vols
 
+Bytes = npt.NDArray[np.uint8]
 Index = npt.NDArray[np.intp]
 # Plain numbers: an enumeration's members take ten times as long to look up and to compare.
 _OK, _NO_BID, _BAD_INPUT, _EXPIRED = map(
@@ -35,6 +48,43 @@ class _Strikes:
     """[$]"""
 
 
+def merge(held: Bytes, new: Bytes, out: Bytes, touched: BoolArray, late: FloatArray) -> bool:
+    """None: :mod:`common.state` has a way that needs no kernel."""
+    del held, new, out, touched, late
+    return False
+
+
+@np.errstate(all="ignore")
+def solve(quotes: Bytes, results: Bytes, rules: FloatArray, head: FloatArray) -> bool:
+    """Fill ``results`` (n rows of GREEKS) and ``head`` (4,) from ``quotes`` (n rows of QUOTE);
+    ``head`` as of :func:`quote_forward`.
+
+    :param rules: the six of :func:`quote_forward`, r, and the settlement [us].
+    """
+    rows, found = quotes.view(QUOTE), results.view(GREEKS)
+    keys, times = np.ascontiguousarray(rows["key"]), np.ascontiguousarray(rows["time"])
+    bids, asks, spots = (np.ascontiguousarray(rows[name]) for name in ("bid", "ask", "spot"))
+    K, put, board = key_strikes(keys), key_puts(keys), rows["flags"] & FLAG_WITHDRAWN == 0
+    T = (np.int64(rules[7]) - times).astype(np.float64) / YEAR_US
+    D = np.exp(np.clip(-rules[6] * T, -700.0, 700.0))
+    ages = (times[board].max(initial=0) - times).astype(np.float64)
+    n, own = keys.size, np.empty(keys.size, np.uint8)
+    quote_forward(bids, asks, spots, K, T, D, ages, put, board, rules[:6], head, own)
+    F, sigmas = head[0] * spots, np.full(n, np.nan)
+    at = np.flatnonzero(own == _OK)
+    mids, solved, reasons = 0.5 * (bids[at] + asks[at]), np.empty(at.size), own[at]
+    implied_vols(mids, F[at], K[at], T[at], D[at], put[at], solved, reasons)
+    sigmas[at], own[at] = solved, reasons
+    iv, status, side = np.empty(n), np.empty(n, np.uint8), np.empty(n, np.uint8)
+    strike_vols(F, K, T, bids, asks, sigmas, put, board, own, iv, status, side)
+    table = np.empty((11, n))
+    greeks(spots, F, K, T, iv, np.full(n, rules[6]), put, table)
+    found["key"], found["time"], found["seq"] = keys, times, rows["seq"]
+    found["iv"], found["status"], found["side"] = iv, status, side.view("S1")
+    found["delta"], found["gamma"] = table[:2]
+    return True
+
+
 @np.errstate(all="ignore")
 def quote_forward(
     bids: FloatArray,
@@ -47,10 +97,9 @@ def quote_forward(
     put: BoolArray,
     board: BoolArray,
     rules: FloatArray,
-    found: FloatArray,
     head: FloatArray,
     statuses: StatusArray,
-) -> bool:
+) -> None:
     """Fill ``head`` (4,) with F/S [1], its source (0 none, 1 carry, 2 parity), residual [$] and
     pairs, and ``statuses`` with the first reason why a quote on its own cannot carry a
     volatility.
@@ -69,7 +118,6 @@ def quote_forward(
     forward = _forward(bids, asks, spots, T, D, board, statuses, strikes, rules)
     source = float(SOURCES.index(forward.source))
     head[:] = forward.basis, source, forward.residual, forward.pairs
-    return True
 
 
 @np.errstate(all="ignore")
@@ -86,7 +134,7 @@ def strike_vols(
     iv: FloatArray,
     statuses: StatusArray,
     sides: StatusArray,
-) -> bool:
+) -> None:
     """Fill ``iv``, ``statuses`` and ``sides`` (b'C', b'P', b'B' for both, 0) of every row from
     the solved rows of its strike.
 
@@ -119,7 +167,6 @@ def strike_vols(
     solved = statuses == _OK
     iv[:] = np.where(solved, strike_iv[strikes.of_row], np.nan)
     sides[:] = np.where(solved, strike_side[strikes.of_row], 0)
-    return True
 
 
 def _screened(
