@@ -26,9 +26,8 @@ from common.models import (
     Status,
     StatusArray,
     join_rows,
-    key_puts,
-    key_strikes,
 )
+from common.quant import kernels
 from common.quant.blackscholes import GREEKS, Greeks, greeks
 from common.quant.exposure import FLOW, dealer_signs, flow_signs
 from common.settings import QuantParameters
@@ -70,10 +69,6 @@ class _Listing:
         """One column of the listed rows of all shards."""
         joined = join_rows(parts, dtype)
         return joined if self.listed is None else joined[self.listed]
-
-    def spread(self, values: npt.ArrayLike) -> FloatArray:
-        """A number per shard as a number per row."""
-        return np.repeat(np.asarray(values, dtype=np.float64), np.diff(self.bounds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +129,33 @@ def build_board(
     :param source: ``vendor`` takes the source's iv, delta and gamma and no filter but expiry.
     """
     listing = _list(shards)
-    ordered = listing.shards
-    shard_of = np.repeat(np.arange(len(ordered)), np.diff(listing.bounds))
-    quotes, keys = listing.quotes, np.ascontiguousarray(listing.quotes["key"])
+    quotes, n = listing.quotes, len(listing.quotes)
     left = (listing.settled - as_of) / (SECOND * YEAR_SECONDS)
-    years, discounts = listing.spread(left), listing.spread(np.exp(-parameters.rate * left))
-    bases = listing.spread([s.solution.basis for s in ordered])
-    strikes, puts = key_strikes(keys), key_puts(keys)
-    partners = _partners(keys, shard_of)
-    oldest = _oldest_times(listing, puts, partners)
+    solved = [s.solution for s in listing.shards]
+    of_shard = np.array(
+        [listing.bounds[:-1], left, np.exp(-parameters.rate * left), [s.basis for s in solved]]
+    )
+    age = round(parameters.max_quote_age_seconds * SECOND)
+    terms = np.array((spot, parameters.rate, float(newest or 0), float(age)))
+    table, places, puts = np.empty((10, n)), np.empty((3, n), np.int64), np.empty(n, np.bool_)
+    statuses = listing.column([s.status for s in solved], np.dtype(np.uint8))
+    sides = listing.column([s.side for s in solved], np.dtype("S1")).view(np.uint8)
+    vols = listing.column([s.iv for s in solved])
+    kernels.filled(
+        kernels.active().board(
+            *(quotes.view(np.uint8), of_shard, vols, sides, terms, table, places, puts, statuses)
+        )
+    )
+    strikes, years, discounts, bases, sigmas, forwards, spots, rates, held, volumes = table
     if source == "vendor":
         sigmas, statuses = _vendor_vols(listing, years)
-    else:
-        sigmas, statuses = _own_vols(listing, years, oldest, newest, parameters)
     priced = greeks(
-        spots=np.full(strikes.shape, spot),
-        forwards=spot * bases,
+        spots=spots,
+        forwards=forwards,
         strikes=strikes,
         years=years,
         sigmas=sigmas,
-        rates=np.full(strikes.shape, parameters.rate),
+        rates=rates,
         puts=puts,
     )
     if source == "vendor":
@@ -164,11 +166,11 @@ def build_board(
         signs = dealer_signs(convention=parameters.sign, puts=puts)
     used = (years > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
     return Board(
-        shards=ordered,
+        shards=listing.shards,
         bounds=listing.bounds,
-        shard_of=shard_of,
+        shard_of=places[0],
         quotes=quotes,
-        partners=partners,
+        partners=places[1],
         strikes=strikes,
         puts=puts,
         years=years,
@@ -178,10 +180,10 @@ def build_board(
         statuses=statuses,
         used=used & np.isfinite(signs),
         signs=np.nan_to_num(signs),
-        open_interests=np.maximum(quotes["open_interest"], 0).astype(np.float64),
-        volumes=np.maximum(quotes["volume"], 0).astype(np.float64),
+        open_interests=held,
+        volumes=volumes,
         greeks=priced,
-        oldest=oldest,
+        oldest=places[2],
     )
 
 
@@ -209,24 +211,6 @@ def _list(shards: Sequence[ShardState]) -> _Listing:
     )
 
 
-def _own_vols(
-    listing: _Listing,
-    years: FloatArray,
-    oldest: Times,
-    newest: int | None,
-    parameters: QuantParameters,
-) -> tuple[FloatArray, StatusArray]:
-    """(IV, status) from the solutions, with what has expired or gone stale since."""
-    sigmas = listing.column([s.solution.iv for s in listing.shards])
-    statuses = listing.column([s.solution.status for s in listing.shards], np.dtype(np.uint8))
-    alive = years > 0.0
-    latest = max(int(oldest[alive].max(initial=0)), newest or 0)
-    stale = oldest < latest - round(parameters.max_quote_age_seconds * SECOND)
-    statuses = np.where(stale & (statuses != Status.BAD_INPUT), Status.STALE, statuses)
-    statuses = np.where(alive, statuses, Status.EXPIRED).astype(np.uint8)
-    return np.where(statuses == Status.OK, sigmas, np.nan), statuses
-
-
 def _vendor_vols(listing: _Listing, years: FloatArray) -> tuple[FloatArray, StatusArray]:
     """(IV, status) of the source; a contract without one is NOT_CONVERGED at the vendor."""
     sigmas = _vendor_column(listing, "iv")
@@ -251,22 +235,3 @@ def _vendor_column(listing: _Listing, name: str) -> FloatArray:
         for shard in listing.shards
     ]
     return listing.column(columns)
-
-
-def _partners(keys: npt.NDArray[np.uint32], shard_of: Index) -> Index:
-    """The row of the other right of the same strike and shard, -1 where there is none."""
-    calls = np.flatnonzero(
-        (keys[:-1] & 1 == 0) & (keys[1:] == keys[:-1] + 1) & (shard_of[1:] == shard_of[:-1])
-    )
-    partners = np.full(keys.shape, -1)
-    partners[calls], partners[calls + 1] = calls + 1, calls
-    return partners
-
-
-def _oldest_times(listing: _Listing, puts: BoolArray, partners: Index) -> Times:
-    """A row rests on its own quote and on that of the side that gave its IV."""
-    sides = listing.column([s.solution.side for s in listing.shards], np.dtype("S1"))
-    letters = sides.view(np.uint8)  # S1 compares an order of magnitude more slowly
-    leans = (partners >= 0) & (letters != 0) & (letters != np.where(puts, ord("P"), ord("C")))
-    times = np.ascontiguousarray(listing.quotes["time"])
-    return np.where(leans, np.minimum(times, times[partners]), times)

@@ -25,6 +25,7 @@ entry = cfunc(types.intp(types.intp, types.intp, types.intp), **ROUNDS)
 """Of (self, address of the arguments' addresses, how many): the address of a bool."""
 python_bool = types.ExternalFunction("PyBool_FromLong", types.intp(types.intp))
 DOUBLE, BOOL, BYTE = ord("d"), ord("?"), ord("B")
+WHOLE = ord(np.dtype(np.int64).char)
 _NATIVE, _NO_ORDER = ord("="), ord("|")
 _TYPE, _NUMBER, _DATA = layout.TYPE, layout.NUMBER, layout.DATA
 _DIMENSIONS, _SHAPE, _DESCRIPTION = layout.DIMENSIONS, layout.SHAPE, layout.DESCRIPTION
@@ -57,6 +58,8 @@ byte_at = _reader("byte_at", ir.IntType(8), types.uint64)
 """The byte at an address."""
 eight_at = _reader("eight_at", ir.IntType(64), types.uint64, anywhere=True)
 """Eight bytes at any address, the first one lowest."""
+whole_at = _reader("whole_at", ir.IntType(64), types.int64, anywhere=True)
+"""The same as a whole number with a sign."""
 
 
 @intrinsic
@@ -168,6 +171,12 @@ def codes(args, at, n):
 def table(args, at, rows, n):
     """An argument that is an array (rows, n) of doubles."""
     return carray(_items(args, at), (rows, n), np.float64)
+
+
+@inlined
+def whole_table(args, at, rows, n):
+    """An argument that is an array (rows, n) of 64-bit whole numbers."""
+    return carray(_items(args, at), (rows, n), np.int64)
 
 
 @inlined

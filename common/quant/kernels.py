@@ -21,6 +21,7 @@ from common.models import BoolArray, FloatArray, StatusArray
 
 Name = Literal["compiled", "plain"]
 Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
 
 
 class Kernels(Protocol):
@@ -47,6 +48,20 @@ class Kernels(Protocol):
 
     def merge(
         self, held: Bytes, new: Bytes, out: Bytes, touched: BoolArray, late: FloatArray, /
+    ) -> bool: ...
+
+    def board(
+        self,
+        quotes: Bytes,
+        of_shard: FloatArray,
+        iv: FloatArray,
+        sides: StatusArray,
+        terms: FloatArray,
+        out: FloatArray,
+        places: Places,
+        puts: BoolArray,
+        statuses: StatusArray,
+        /,
     ) -> bool: ...
 
     def deltas(

@@ -23,6 +23,7 @@ _COLUMNS, _MARKS, _FOUND = 17, 7, 6
 KERNELS = code.Kernels(
     module="common.quant.compiled",
     names=(
+        "board",
         "deltas",
         "greeks",
         "implied_vols",
@@ -44,6 +45,7 @@ class MachineCode:
     """Compiled kernels, as :class:`common.quant.kernels.Kernels` says."""
 
     implied_vols: Callable[..., bool]
+    board: Callable[..., bool]
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
     merge: Callable[..., bool]
@@ -102,6 +104,7 @@ def load(folder: Path) -> MachineCode:
     found = linked.functions
     return MachineCode(
         implied_vols=found["implied_vols"],
+        board=found["board"],
         deltas=found["deltas"],
         greeks=found["greeks"],
         merge=found["merge"],

@@ -2,6 +2,7 @@
 :mod:`common.quant.machine_code` for what becomes of them.
 """
 
+from common.quant.compiled.board import board
 from common.quant.compiled.deltas import deltas
 from common.quant.compiled.greeks import greeks
 from common.quant.compiled.implied_vol import implied_vols
@@ -10,6 +11,7 @@ from common.quant.compiled.profile import net_gex, refine
 from common.quant.compiled.solve import solve
 
 KERNELS = {
+    "board": board,
     "deltas": deltas,
     "greeks": greeks,
     "implied_vols": implied_vols,

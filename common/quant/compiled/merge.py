@@ -23,6 +23,7 @@ from common.machine.arguments import (
     length,
     python_bool,
     set_eight,
+    whole_at,
 )
 from common.models import QUOTE
 
@@ -31,12 +32,12 @@ _ROW, _SEQ = QUOTE.itemsize, QUOTE.fields["seq"][1]
 
 @inlined
 def _key(row):
-    return int(eight_at(row)) & 0xFFFFFFFF
+    return whole_at(row) & 0xFFFFFFFF
 
 
 @inlined
 def _number(row):
-    return int(eight_at(row + _SEQ))
+    return whole_at(row + _SEQ)
 
 
 @njit(**ROUNDS)

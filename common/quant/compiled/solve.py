@@ -26,6 +26,7 @@ from common.machine.arguments import (
     python_bool,
     set_eight,
     table,
+    whole_at,
 )
 from common.models import FLAG_WITHDRAWN, GREEKS, QUOTE, Status
 from common.quant.compiled.chain import quote_forward, strike_vols
@@ -59,7 +60,7 @@ def _read(rows, bids, asks, spots, K, T, D, ages, put, board, rules):
     rate, settled, newest = rules[6], int(rules[7]), 0
     for i in range(K.size):
         row = rows + _ROW * i
-        word, time = int(eight_at(row)), int(eight_at(row + _TIME))
+        word, time = whole_at(row), whole_at(row + _TIME)
         K[i], put[i] = float((word & _LOW) >> 1) / 1000.0, (word & 1) != 0
         board[i] = ((word >> 32) & _WITHDRAWN) == 0
         bids[i], asks[i], spots[i] = _number(row + _BID), _number(row + _ASK), _number(row + _SPOT)
@@ -68,7 +69,7 @@ def _read(rows, bids, asks, spots, K, T, D, ages, put, board, rules):
         if board[i] and time > newest:
             newest = time
     for i in range(K.size):
-        ages[i] = float(newest - int(eight_at(rows + _ROW * i + _TIME)))
+        ages[i] = float(newest - whole_at(rows + _ROW * i + _TIME))
 
 
 @njit(**ROUNDS)
@@ -95,7 +96,7 @@ def _own_vols(bids, asks, F, K, T, D, put, own, sigmas, room, puts, found):
 def _write(rows, results, iv, delta, gamma, status, side):
     for i in range(iv.size):
         row, to = rows + _ROW * i, results + _RESULT * i
-        word = (int(eight_at(row)) & _LOW) | (int(status[i]) << 32) | (int(side[i]) << 40)
+        word = (whole_at(row) & _LOW) | (np.int64(status[i]) << 32) | (np.int64(side[i]) << 40)
         set_eight(to, np.uint64(word))
         set_eight(to + _TO_TIME, eight_at(row + _TIME))
         set_eight(to + _TO_SEQ, eight_at(row + _SEQ))

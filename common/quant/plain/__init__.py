@@ -2,6 +2,7 @@
 :mod:`common.quant.compiled` to a few units in the last place, the same statuses.
 """
 
+from common.quant.plain.board import board
 from common.quant.plain.chain import merge, solve
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
@@ -9,6 +10,7 @@ from common.quant.plain.profile import net_gex, refine
 from common.quant.plain.value import deltas
 
 __all__ = [
+    "board",
     "deltas",
     "greeks",
     "implied_vols",
