@@ -79,32 +79,76 @@ class Board:
     """Those with a listed contract, by settlement."""
     bounds: tuple[int, ...]
     """The rows of shard i are ``bounds[i]`` to ``bounds[i + 1]``."""
-    shard_of: Index
-    """Row → index into ``shards``."""
     quotes: Rows
-    partners: Index
-    """Row → row of the other right of its strike, -1 where there is none."""
-    strikes: FloatArray
+    table: FloatArray
+    """The columns below, as the kernels take them; (10, n)."""
+    places: Times
+    """Shard, partner and oldest time of each row; (3, n)."""
     puts: BoolArray
-    years: FloatArray
-    """T at the instant [years]; not positive once expired."""
-    discounts: FloatArray
-    """D = exp(-r T) [1]"""
-    bases: FloatArray
-    """F/S [1]"""
-    sigmas: FloatArray
-    """IV in force [per sqrt(year)]"""
     statuses: StatusArray
     used: BoolArray
     """Rows that enter the sums."""
     signs: FloatArray
     """Of the dealers' position; 0 where the convention does not say."""
-    open_interests: FloatArray
-    """[contracts], 0 where unknown."""
-    volumes: FloatArray
     greeks: Greeks
-    oldest: Times
-    """Time of the oldest quote that a row rests on [us]."""
+
+    @property
+    def shard_of(self) -> Times:
+        """Row → index into ``shards``."""
+        return self._place(0)
+
+    @property
+    def partners(self) -> Times:
+        """Row → row of the other right of its strike, -1 where there is none."""
+        return self._place(1)
+
+    @property
+    def oldest(self) -> Times:
+        """Time of the oldest quote that a row rests on [us]."""
+        return self._place(2)
+
+    @property
+    def strikes(self) -> FloatArray:
+        """K [$]"""
+        return self._column(0)
+
+    @property
+    def years(self) -> FloatArray:
+        """T at the instant [years]; not positive once expired."""
+        return self._column(1)
+
+    @property
+    def discounts(self) -> FloatArray:
+        """D = exp(-r T) [1]"""
+        return self._column(2)
+
+    @property
+    def bases(self) -> FloatArray:
+        """F/S [1]"""
+        return self._column(3)
+
+    @property
+    def sigmas(self) -> FloatArray:
+        """IV in force [per sqrt(year)]"""
+        return self._column(4)
+
+    @property
+    def open_interests(self) -> FloatArray:
+        """[contracts], 0 where unknown."""
+        return self._column(8)
+
+    @property
+    def volumes(self) -> FloatArray:
+        """[contracts], 0 where unknown."""
+        return self._column(9)
+
+    def _column(self, at: int) -> FloatArray:
+        column: FloatArray = self.table[at]
+        return column
+
+    def _place(self, at: int) -> Times:
+        column: Times = self.places[at]
+        return column
 
     @property
     def alive(self) -> BoolArray:
@@ -146,16 +190,15 @@ def build_board(
             *(quotes.view(np.uint8), of_shard, vols, sides, terms, table, places, puts, statuses)
         )
     )
-    strikes, years, discounts, bases, sigmas, forwards, spots, rates, held, volumes = table
     if source == "vendor":
-        sigmas, statuses = _vendor_vols(listing, years)
+        table[4], statuses = _vendor_vols(listing, table[1])
     priced = greeks(
-        spots=spots,
-        forwards=forwards,
-        strikes=strikes,
-        years=years,
-        sigmas=sigmas,
-        rates=rates,
+        spots=table[6],
+        forwards=table[5],
+        strikes=table[0],
+        years=table[1],
+        sigmas=table[4],
+        rates=table[7],
         puts=puts,
     )
     if source == "vendor":
@@ -164,26 +207,18 @@ def build_board(
         signs = flow_signs(bought=quotes["bought"], sold=quotes["sold"])
     else:
         signs = dealer_signs(convention=parameters.sign, puts=puts)
-    used = (years > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
+    used = (table[1] > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
     return Board(
         shards=listing.shards,
         bounds=listing.bounds,
-        shard_of=places[0],
         quotes=quotes,
-        partners=places[1],
-        strikes=strikes,
+        table=table,
+        places=places,
         puts=puts,
-        years=years,
-        discounts=discounts,
-        bases=bases,
-        sigmas=sigmas,
         statuses=statuses,
         used=used & np.isfinite(signs),
         signs=np.nan_to_num(signs),
-        open_interests=held,
-        volumes=volumes,
         greeks=priced,
-        oldest=places[2],
     )
 
 

@@ -11,13 +11,14 @@ from datetime import date
 
 import numpy as np
 
-from common.board import Board, Index
+from common.board import Board
 from common.models import FloatArray, key_strikes
 from common.quant import exposure
 from common.quant.blackscholes import greeks
 from common.quant.exposure import Exposures, StrikeGroups
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
+from common.tally import Tally
 
 NAN = float("nan")
 
@@ -103,49 +104,23 @@ class ExpirationLevels:
     contracts: int
 
 
-def contract_exposures(board: Board, spot: float) -> Exposures:
-    """Exposures per contract, 0 where a contract does not count."""
-    priced = board.greeks
-
-    def usable(values: FloatArray) -> FloatArray:
-        return np.where(board.used & np.isfinite(values), values, 0.0)
-
-    return exposure.exposures(
-        signs=board.signs,
-        deltas=usable(priced.delta),
-        gammas=usable(priced.gamma),
-        vannas=usable(priced.vanna),
-        charms=usable(priced.charm),
-        open_interests=board.open_interests,
-        spot=spot,
-    )
-
-
-def _total(values: FloatArray, rows: Index) -> float:
-    """Sum of these rows, in contract order; NaN where nothing counts."""
-    return float(values[rows].sum()) if rows.size else NAN
-
-
-def totals(board: Board, sums: Exposures, spot: float, today: date) -> Totals:
-    used = np.flatnonzero(board.used)
-    same_day = np.asarray([s.expiry.expiration == today for s in board.shards], dtype=np.bool_)
-    volume_gex = exposure.gamma_exposure(
-        signs=board.signs, gammas=board.greeks.gamma, sizes=board.volumes, spot=spot
-    )
-    calls = np.flatnonzero(board.alive & ~board.puts)
-    puts = np.flatnonzero(board.alive & board.puts)
-    oi, volume = board.open_interests, board.volumes
-    traded = board.quotes["volume"] >= 0  # known, be it zero
+def totals(tally: Tally) -> Totals:
+    """The sums that are published."""
     return Totals(
-        net_gex=_total(sums.gex, used),
-        net_gex_0dte=_total(sums.gex, used[same_day[board.shard_of[used]]]),
-        dex=_total(sums.dex, used),
-        vex=_total(sums.vex, used),
-        cex=_total(sums.cex, used),
-        net_volume_gex=_total(volume_gex, used[traded[used]]),
-        put_call_oi=exposure.ratio(puts=_total(oi, puts), calls=_total(oi, calls)),
-        put_call_volume=exposure.ratio(puts=_total(volume, puts), calls=_total(volume, calls)),
+        net_gex=tally.total("gex", "used"),
+        net_gex_0dte=tally.total("same_day_gex", "same_day"),
+        dex=tally.total("dex", "used"),
+        vex=tally.total("vex", "used"),
+        cex=tally.total("cex", "used"),
+        net_volume_gex=tally.total("volume_gex", "traded"),
+        put_call_oi=_put_call(tally, "oi"),
+        put_call_volume=_put_call(tally, "volume"),
     )
+
+
+def _put_call(tally: Tally, what: str) -> float:
+    puts, calls = tally.total(f"put_{what}", "puts"), tally.total(f"call_{what}", "calls")
+    return exposure.ratio(puts=puts, calls=calls)
 
 
 def flip(board: Board, spot: float, parameters: QuantParameters) -> Flip:

@@ -26,6 +26,7 @@ from common.quant import exposure
 from common.quant.exposure import Walls
 from common.readings import Readings, readings
 from common.settings import QuantParameters
+from common.tally import tally
 
 __all__ = ["GreeksSource", "Levels", "ShardState", "check_invariants", "evaluate"]
 NAN = float("nan")
@@ -143,8 +144,9 @@ def evaluate(
         parameters=parameters,
         source=source,
     )
-    sums = parts.contract_exposures(board, spot)
     today = new_york_date(as_of)
+    counted = tally(board, spot, today)
+    sums = counted.exposures
     groups = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
     table = parts.strike_table(board, sums, groups)
     flip = parts.flip(board, spot, parameters)
@@ -158,7 +160,7 @@ def evaluate(
         sign=parameters.sign,
         rate=parameters.rate,
         source=source,
-        totals=parts.totals(board, sums, spot, today),
+        totals=parts.totals(counted),
         flip=flip,
         walls=exposure.walls(
             strikes=ranking.strikes,
@@ -172,13 +174,11 @@ def evaluate(
         expected_move=parts.front_expected_move(board, spot, parameters),
         strikes=table,
         expirations=parts.expirations(board, sums, groups, spot, today),
-        readings=readings(
-            board, sums, spot=spot, today=today, strikes=table.strikes, net_gex=table.net_gex
-        ),
+        readings=readings(board, counted, strikes=table.strikes, net_gex=table.net_gex),
         hedging=hedging(board, flip.book, spot, parameters.rate),
         quality=measure(
             board=board,
-            sums=sums,
+            tally=counted,
             spot=spot,
             parameters=parameters,
             oi_date=oi_date or today,

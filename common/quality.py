@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from common.board import Board
 from common.clock import SECOND, YEAR_SECONDS, settlement_us
-from common.models import FloatArray, Status
+from common.models import Status
 from common.quant import exposure
 from common.quant.blackscholes import greeks
-from common.quant.exposure import Exposures
 from common.quant.implied_vol import implied_vol
 from common.settings import QuantParameters
+from common.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +49,31 @@ class Quality:
 def measure(
     *,
     board: Board,
-    sums: Exposures,
+    tally: Tally,
     spot: float,
     parameters: QuantParameters,
     oi_date: date,
     unnamed: int,
     conflated: bool,
 ) -> Quality:
-    good, alive = board.statuses == Status.OK, board.alive
-    counted = board.open_interests * alive
-    bounds = exposure.gamma_exposure(
-        signs=np.ones(counted.shape),
-        gammas=np.nan_to_num(ceiling_gammas(board=board, spot=spot, parameters=parameters)),
-        sizes=counted,
-        spot=spot,
-    )
-    known = float(np.sum(np.abs(sums.gex[board.used])))
-    missing = float(np.sum(np.abs(bounds[alive & ~board.used])))
+    sums = tally.sums
+    known = sums["gross_gex"]
+    missing = ceiling_gex(board=board, spot=spot, parameters=parameters)
     rejected = _rejected(board)
     if unnamed:
         label = Status.BAD_INPUT.label
         rejected[label] = rejected.get(label, 0) + unnamed
-    quotes = board.quotes
-    sided = float(np.sum(quotes["bought"][alive], dtype=np.float64))
-    sided += float(np.sum(quotes["sold"][alive], dtype=np.float64))
-    outliers, pairs = parity_outliers(board)
     return Quality(
         contracts=int(board.statuses.size) + unnamed,
-        with_iv=int(np.count_nonzero(good)),
-        coverage_oi=_share(float(np.sum(counted[good & board.used])), float(np.sum(counted))),
+        with_iv=int(sums["solved"]),
+        coverage_oi=_share(sums["solved_oi"], sums["call_oi"] + sums["put_oi"]),
         coverage_gamma=_share(known, known + missing),
-        coverage_flow=_share(sided, float(np.sum(board.volumes[alive]))),
-        oldest_quote_at=int(board.oldest[board.used].min()) if board.used.any() else None,
+        coverage_flow=_share(sums["sided"], sums["call_volume"] + sums["put_volume"]),
+        oldest_quote_at=int(sums["oldest"]) if sums["used"] else None,
         oi_date=oi_date,
         rejected=rejected,
-        parity_pairs=pairs,
-        parity_outliers=outliers,
+        parity_pairs=int(sums["pairs"]),
+        parity_outliers=int(sums["outliers"]),
         conflated=conflated,
     )
 
@@ -103,61 +92,44 @@ def _rejected(board: Board) -> dict[str, int]:
     }
 
 
-def ceiling_gammas(*, board: Board, spot: float, parameters: QuantParameters) -> FloatArray:
-    """Upper bounds of gamma for rows that are alive but not used; NaN where nothing is known.
+def ceiling_gex(*, board: Board, spot: float, parameters: QuantParameters) -> float:
+    """Upper bound of the gross gamma exposure of the rows that live but do not count.
 
     The ask of the out-of-the-money side bounds the option's value, hence its IV, hence the
-    gamma of a wing. Both rights of a strike get the strike's bound.
+    gamma of a wing. Both rights of a strike get the strike's bound; where nothing is known it
+    is 0.
 
-    :returns: [1/$]; (n,).
+    :returns: [$ of delta per 1 % move]
     """
     rows = np.flatnonzero(board.alive & ~board.used)
-    bounds = np.full(board.years.shape, np.nan)
     if rows.size == 0:
-        return bounds
-    partners = board.partners[rows]
-    forwards = spot * board.bases
-    out = board.puts[rows] == (board.strikes[rows] < forwards[rows])
-    asked = np.where(out, rows, partners)
-    asks, spots = board.quotes["ask"][asked], board.quotes["spot"][asked]
+        return 0.0
+    puts, strikes, forwards = board.puts[rows], board.strikes[rows], board.table[5, rows]
+    asked = np.where(puts == (strikes < forwards), rows, board.partners[rows])
+    quotes = board.quotes[asked]
     settled = np.asarray([settlement_us(shard.expiry) for shard in board.shards])
-    times = board.quotes["time"][asked]
-    years = (settled[board.shard_of[rows]] - times) / (SECOND * YEAR_SECONDS)
+    years = (settled[board.shard_of[rows]] - quotes["time"]) / (SECOND * YEAR_SECONDS)
     found = implied_vol(
-        prices=np.where((asked >= 0) & (asks > 0.0), asks, np.nan),
-        forwards=spots * board.bases[rows],
-        strikes=board.strikes[rows],
+        prices=np.where((asked >= 0) & (quotes["ask"] > 0.0), quotes["ask"], np.nan),
+        forwards=quotes["spot"] * board.bases[rows],
+        strikes=strikes,
         years=years,
         discounts=np.exp(-parameters.rate * years),
         puts=board.puts[asked],
     )
-    bounds[rows] = greeks(
-        spots=spot,
-        forwards=forwards[rows],
-        strikes=board.strikes[rows],
+    gammas = greeks(
+        spots=board.table[6, rows],
+        forwards=forwards,
+        strikes=strikes,
         years=board.years[rows],
         sigmas=found.sigmas,
-        rates=parameters.rate,
-        puts=board.puts[rows],
+        rates=board.table[7, rows],
+        puts=puts,
     ).gamma
-    return bounds
-
-
-def parity_outliers(board: Board) -> tuple[int, int]:
-    """(outliers, pairs checked) of |C - P - D (F - K)| against the combined half-spreads.
-
-    Mids of two-sided quotes; American exercise makes outliers of deep in-the-money puts.
-    """
-    calls = np.flatnonzero(~board.puts & (board.partners >= 0) & board.alive)
-    puts = board.partners[calls]
-    bid, ask, spot = board.quotes["bid"], board.quotes["ask"], board.quotes["spot"]
-    discounts = board.discounts[calls]
-    with np.errstate(invalid="ignore"):
-        good = (bid > 0.0) & (ask > bid)
-        two_sided = good[calls] & good[puts]
-        mids = 0.5 * (bid[calls] + ask[calls] - bid[puts] - ask[puts])
-        forwards = board.bases[calls] * 0.5 * (spot[calls] + spot[puts])
-        gaps = np.abs(mids - discounts * (forwards - board.strikes[calls]))
-        widths = 0.5 * (ask[calls] - bid[calls] + ask[puts] - bid[puts])
-        outliers = two_sided & (gaps > widths)
-    return int(np.count_nonzero(outliers)), int(np.count_nonzero(two_sided))
+    bounds = exposure.gamma_exposure(
+        signs=np.ones(rows.size),
+        gammas=np.where(np.isnan(gammas), 0.0, gammas),
+        sizes=board.open_interests[rows],
+        spot=spot,
+    )
+    return float(np.abs(bounds).sum())

@@ -6,16 +6,14 @@ Owns them; must not price. Every sum runs over the contracts of the board that c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import numpy as np
 
 from common.board import Board, Index
-from common.models import FloatArray, Status
-from common.quant.exposure import FLOW, SIGNS, Exposures, flow_signs, gamma_exposure
+from common.models import FloatArray
+from common.quant.exposure import FLOW, SIGNS
+from common.tally import Tally
 
-LOCAL_SHARE = 0.01
-"""Strikes within this share of the spot are local."""
 LARGEST = 5
 """Strikes that are named for their net gamma."""
 SKEW_DELTA = 0.25
@@ -38,51 +36,22 @@ class Readings:
     """Shard → IV of the 25-delta put less that of the 25-delta call [1]."""
 
 
-def readings(
-    board: Board,
-    sums: Exposures,
-    *,
-    spot: float,
-    today: date,
-    strikes: FloatArray,
-    net_gex: FloatArray,
-) -> Readings:
+def readings(board: Board, tally: Tally, *, strikes: FloatArray, net_gex: FloatArray) -> Readings:
     """:param strikes: of the strike table [$]; (k,). :param net_gex: of each [$ per 1 %]; (k,)."""
-    used = board.used
-    near = used & (np.abs(board.strikes - spot) <= LOCAL_SHARE * spot)
-    friday = today + timedelta(days=(4 - today.weekday()) % 7)
-    by_friday = np.asarray([s.expiry.expiration <= friday for s in board.shards], dtype=np.bool_)
     return Readings(
-        local_gex=_total(sums.gex, near),
-        net_gex_week=_total(sums.gex, used & by_friday[board.shard_of]),
-        net_gex_by_sign=_by_sign(board, spot),
+        local_gex=tally.total("near_gex", "near"),
+        net_gex_week=tally.total("week_gex", "week"),
+        net_gex_by_sign=_by_sign(tally),
         largest_strikes=_largest(strikes, net_gex),
         skews=_skews(board),
     )
 
 
-def _total(values: FloatArray, mask: np.typing.NDArray[np.bool_]) -> float:
-    return float(np.sum(values[mask])) if mask.any() else NAN
-
-
-def _by_sign(board: Board, spot: float) -> dict[str, float]:
+def _by_sign(tally: Tally) -> dict[str, float]:
     """NaN under a convention that no contract has a sign in."""
-    rows = np.flatnonzero((board.statuses == Status.OK) & board.alive)
-    if not rows.size:
-        return dict.fromkeys((*SIGNS, FLOW), NAN)
-    puts = board.puts[rows]
-    sizes = gamma_exposure(
-        signs=np.ones(rows.size),
-        gammas=np.nan_to_num(board.greeks.gamma[rows]),
-        sizes=board.open_interests[rows],
-        spot=spot,
-    )
-    sums = float(sizes[~puts].sum()), float(sizes[puts].sum())
-    found = {name: call * sums[0] + put * sums[1] for name, (call, put) in SIGNS.items()}
-    quotes = board.quotes
-    signs = flow_signs(bought=quotes["bought"][rows], sold=quotes["sold"][rows])
-    known = np.isfinite(signs)
-    return {**found, FLOW: float((signs[known] * sizes[known]).sum()) if known.any() else NAN}
+    calls, puts = tally.total("call_size", "priced"), tally.total("put_size", "priced")
+    found = {name: call * calls + put * puts for name, (call, put) in SIGNS.items()}
+    return {**found, FLOW: tally.total("flow_gex", "flow")}
 
 
 def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, float], ...]:

@@ -103,6 +103,23 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
+    def tally(
+        self,
+        quotes: Bytes,
+        board: FloatArray,
+        greeks: FloatArray,
+        places: Places,
+        signs: FloatArray,
+        puts: BoolArray,
+        statuses: StatusArray,
+        used: BoolArray,
+        dates: FloatArray,
+        terms: FloatArray,
+        out: FloatArray,
+        sums: FloatArray,
+        /,
+    ) -> bool: ...
+
     def refine(
         self,
         K: FloatArray,

@@ -31,8 +31,13 @@ KERNELS = code.Kernels(
         "net_gex",
         "refine",
         "solve",
+        "tally",
     ),
-    sources=(_PACKAGE / "limits.py", *sorted((_PACKAGE / "compiled").glob("*.py"))),
+    sources=(
+        _PACKAGE / "limits.py",
+        _PACKAGE / "sums.py",
+        *sorted((_PACKAGE / "compiled").glob("*.py")),
+    ),
     constants=(
         [(status.name, int(status)) for status in Status],
         (QUOTE.descr, GREEKS.descr, FLAG_WITHDRAWN),
@@ -49,6 +54,7 @@ class MachineCode:
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
     merge: Callable[..., bool]
+    tally: Callable[..., bool]
     _solve: Callable[..., bool]
     _net_gex: Callable[..., bool]
     _refine: Callable[..., bool]
@@ -108,6 +114,7 @@ def load(folder: Path) -> MachineCode:
         deltas=found["deltas"],
         greeks=found["greeks"],
         merge=found["merge"],
+        tally=found["tally"],
         _solve=found["solve"],
         _net_gex=found["net_gex"],
         _refine=found["refine"],

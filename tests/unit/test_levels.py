@@ -19,6 +19,8 @@ from common.models import FLAG_WITHDRAWN, Expiry, Status, key_strikes
 from common.quant.blackscholes import greeks
 
 FRIDAY = Expiry(date(2026, 8, 21))
+CHEAPER = np.where(np.arange(10) == 2, 0.9, 1.0)[:, None]
+"""What spoils the discounts of a board."""
 LEVELS = set(
     "net_gex net_gex_0dte zero_gamma zero_gamma_all call_wall put_wall call_wall_unconstrained "
     "put_wall_unconstrained max_pain expected_move dex vex cex cex_per_minute net_volume_gex "
@@ -314,7 +316,7 @@ def test_vendor_greeks_are_taken_as_they_are():
         (lambda x: replace(x, flip=replace(x.flip, roots=np.array([700.0]))), "no root"),
         (lambda x: replace(x, flip=replace(x.flip, nearest=700.0)), "zero gamma"),
         (
-            lambda x: replace(x, board=replace(x.board, discounts=0.9 * x.board.discounts)),
+            lambda x: replace(x, board=replace(x.board, table=x.board.table * CHEAPER)),
             "share delta",
         ),
     ],
