@@ -13,9 +13,8 @@ import numpy as np
 
 from common.board import Board
 from common.models import FloatArray, key_strikes
-from common.quant import exposure
+from common.quant import exposure, kernels
 from common.quant.blackscholes import greeks
-from common.quant.exposure import Exposures, StrikeGroups
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
 from common.settings import QuantParameters
 from common.tally import Tally
@@ -183,76 +182,58 @@ def ranking_at(board: Board, price: float, rate: float) -> Ranking:
     return Ranking(price, strikes, sums[: strikes.size], sums[strikes.size :])
 
 
-def strike_table(board: Board, sums: Exposures, groups: StrikeGroups) -> StrikeTable:
-    """:param groups: the strikes of each expiration; those that have settled come first."""
-    settled = int(np.searchsorted(board.years > 0.0, True))
-    first = int(groups.of_row[settled]) if settled < board.years.size else groups.strikes.size
-    strikes, of_group = np.unique(groups.strikes[first:], return_inverse=True)
-    at = of_group[groups.of_row[settled:] - first]
-    side = at + strikes.size * board.puts[settled:]
-
-    def split(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        sums = np.bincount(side, values[settled:], 2 * strikes.size).astype(np.float64)
-        return sums[: strikes.size], sums[strikes.size :]
-
-    return StrikeTable(
-        strikes, *split(sums.gex), *split(board.open_interests), *split(board.volumes)
-    )
-
-
-def expirations(
-    board: Board, sums: Exposures, table: StrikeGroups, spot: float, today: date
-) -> tuple[ExpirationLevels, ...]:
-    pains = exposure.max_pains(
-        table=table, puts=board.puts, open_interests=board.open_interests, spot=spot
-    )
-    smile = _smiles(board, table)
-    starts = list(board.bounds[:-1])
-    nets = np.add.reduceat(sums.gex, starts) if starts else np.empty(0)
-    counted = np.add.reduceat(board.used, starts) if starts else np.empty(0)
-    rows = []
-    for at, shard in enumerate(board.shards):
-        if not board.years[board.bounds[at]] > 0.0:
-            continue
-        forward = spot * shard.solution.basis
-        group = slice(smile.bounds[at], smile.bounds[at + 1])
-        rows.append(
-            ExpirationLevels(
-                expiration=shard.expiry.expiration,
-                settlement=shard.expiry.settlement,
-                shard=shard.expiry.shard,
-                dte=(shard.expiry.expiration - today).days,
-                forward=forward,
-                forward_source=shard.solution.forward_source,
-                net_gex=float(nets[at]) if counted[at] else NAN,
-                atm_iv=exposure.atm_volatility(
-                    strikes=smile.strikes[group], sigmas=smile.sigmas[group], forward=forward
-                ),
-                max_pain=float(pains[at]),
-                contracts=board.bounds[at + 1] - board.bounds[at],
-            )
-        )
-    return tuple(rows)
-
-
 @dataclass(frozen=True, slots=True)
-class _Smiles:
-    """Strikes with a volatility, both rights averaged, expiration after expiration; (k,)."""
+class ByStrike:
+    """What is summed by strike and by expiration."""
 
-    strikes: FloatArray
-    sigmas: FloatArray
-    bounds: list[int]
-    """Where each expiration's strikes start, and k."""
+    table: StrikeTable
+    expirations: tuple[ExpirationLevels, ...]
+    """Those that have not expired, by settlement."""
+    skews: dict[str, float]
+    """Shard → IV of the 25-delta put less that of the 25-delta call [1]."""
 
 
-def _smiles(board: Board, table: StrikeGroups) -> _Smiles:
-    solved = board.used & np.isfinite(board.sigmas)
-    size = table.strikes.size
-    counts = np.bincount(table.of_row, solved, size)
-    sums = np.bincount(table.of_row, np.where(solved, board.sigmas, 0.0), size)
-    has = counts > 0.0
-    before = np.concatenate([[0], np.cumsum(has)])
-    return _Smiles(table.strikes[has], sums[has] / counts[has], before[table.bounds].tolist())
+def by_strike(board: Board, tally: Tally, spot: float, today: date) -> ByStrike:
+    """One pass over the contracts."""
+    n, m = board.puts.size, len(board.shards)
+    forwards = [spot * shard.solution.basis for shard in board.shards]
+    shards = np.array([board.bounds[:-1], forwards], np.float64)
+    out, found, room, head = np.empty((7, n)), np.empty((5, m)), np.empty((8, n)), np.empty(1)
+    done = kernels.active().strikes(
+        board.table,
+        board.greeks.table,
+        tally.table,
+        board.puts,
+        board.used,
+        shards,
+        out,
+        found,
+        room,
+        head,
+        float(spot),
+    )
+    kernels.filled(done)
+    said = zip(
+        board.shards, board.bounds, board.bounds[1:], forwards, found.T.tolist(), strict=False
+    )
+    expirations = [
+        ExpirationLevels(
+            expiration=shard.expiry.expiration,
+            settlement=shard.expiry.settlement,
+            shard=shard.expiry.shard,
+            dte=(shard.expiry.expiration - today).days,
+            forward=forward,
+            forward_source=shard.solution.forward_source,
+            net_gex=net_gex if counted else NAN,
+            atm_iv=atm_iv,
+            max_pain=max_pain,
+            contracts=last - first,
+        )
+        for shard, first, last, forward, (net_gex, counted, atm_iv, max_pain, _) in said
+        if board.years[first] > 0.0
+    ]
+    skews = {s.expiry.shard: skew for s, skew in zip(board.shards, found[4].tolist(), strict=True)}
+    return ByStrike(StrikeTable(*out[:, : int(head[0])]), tuple(expirations), skews)
 
 
 def front_expected_move(board: Board, spot: float, parameters: QuantParameters) -> float:

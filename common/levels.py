@@ -146,9 +146,8 @@ def evaluate(
     )
     today = new_york_date(as_of)
     counted = tally(board, spot, today)
-    sums = counted.exposures
-    groups = exposure.strike_groups(strikes=board.strikes, bounds=board.bounds)
-    table = parts.strike_table(board, sums, groups)
+    by_strike = parts.by_strike(board, counted, spot, today)
+    table = by_strike.table
     flip = parts.flip(board, spot, parameters)
     ranking = Ranking(spot, table.strikes, table.call_gex, table.put_gex)
     if parameters.walls_at == "prior_close":
@@ -173,8 +172,8 @@ def evaluate(
         ranking=ranking,
         expected_move=parts.front_expected_move(board, spot, parameters),
         strikes=table,
-        expirations=parts.expirations(board, sums, groups, spot, today),
-        readings=readings(board, counted, strikes=table.strikes, net_gex=table.net_gex),
+        expirations=by_strike.expirations,
+        readings=readings(counted, table.strikes, table.net_gex, by_strike.skews),
         hedging=hedging(board, flip.book, spot, parameters.rate),
         quality=measure(
             board=board,

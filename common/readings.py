@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.board import Board, Index
 from common.models import FloatArray
 from common.quant.exposure import FLOW, SIGNS
 from common.tally import Tally
 
 LARGEST = 5
 """Strikes that are named for their net gamma."""
-SKEW_DELTA = 0.25
-NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +33,16 @@ class Readings:
     """Shard → IV of the 25-delta put less that of the 25-delta call [1]."""
 
 
-def readings(board: Board, tally: Tally, *, strikes: FloatArray, net_gex: FloatArray) -> Readings:
+def readings(
+    tally: Tally, strikes: FloatArray, net_gex: FloatArray, skews: dict[str, float]
+) -> Readings:
     """:param strikes: of the strike table [$]; (k,). :param net_gex: of each [$ per 1 %]; (k,)."""
     return Readings(
         local_gex=tally.total("near_gex", "near"),
         net_gex_week=tally.total("week_gex", "week"),
         net_gex_by_sign=_by_sign(tally),
         largest_strikes=_largest(strikes, net_gex),
-        skews=_skews(board),
+        skews=skews,
     )
 
 
@@ -58,27 +57,3 @@ def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, flo
     order = np.argsort(-np.nan_to_num(np.abs(net_gex)), kind="stable")[:LARGEST]
     found = zip(strikes[order].tolist(), net_gex[order].tolist(), strict=True)
     return tuple((strike, gex) for strike, gex in found if abs(gex) > 0.0)
-
-
-def _skews(board: Board) -> dict[str, float]:
-    """Shard → IV at the put delta -0.25 less that at the call delta 0.25, linear in delta."""
-    puts = np.flatnonzero(board.used & board.puts)
-    calls = np.flatnonzero(board.used & ~board.puts)[::-1]
-    skews = _at_delta(board, puts, -1.0) - _at_delta(board, calls, 1.0)
-    return {s.expiry.shard: skew for s, skew in zip(board.shards, skews.tolist(), strict=True)}
-
-
-def _at_delta(board: Board, rows: Index, sign: float) -> FloatArray:
-    """IV of each expiration at a delta of 0.25 in size; NaN where it does not reach it; (e,).
-
-    :param rows: contracts of one right, by expiration, deltas ascending in size within it.
-    """
-    found = np.full(len(board.shards), NAN)
-    sizes, shards = sign * board.greeks.delta[rows], board.shard_of[rows]
-    low = np.flatnonzero(sizes <= SKEW_DELTA)
-    low = low[low + 1 < rows.size]
-    low = low[(shards[low + 1] == shards[low]) & (sizes[low + 1] > SKEW_DELTA)]
-    share = (SKEW_DELTA - sizes[low]) / (sizes[low + 1] - sizes[low])
-    sigmas = board.sigmas[rows]
-    found[shards[low]] = sigmas[low] + share * (sigmas[low + 1] - sigmas[low])
-    return found

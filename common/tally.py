@@ -11,8 +11,9 @@ from datetime import date, timedelta
 import numpy as np
 
 from common.board import Board
+from common.models import FloatArray
 from common.quant import kernels
-from common.quant.exposure import MULTIPLIER, ONE_PERCENT, Exposures
+from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 from common.quant.sums import SUMS
 
 LOCAL_SHARE = 0.01
@@ -24,7 +25,8 @@ NAN = float("nan")
 class Tally:
     """Exposures of each contract, 0 where it does not count, and their sums."""
 
-    exposures: Exposures
+    table: FloatArray
+    """GEX, DEX, VEX, CEX; (4, n)."""
     sums: dict[str, float]
     """By the names of :data:`common.quant.sums.SUMS`."""
 
@@ -58,4 +60,4 @@ def tally(board: Board, spot: float, today: date) -> Tally:
         sums,
     )
     kernels.filled(done)
-    return Tally(Exposures(*found), dict(zip(SUMS, sums.tolist(), strict=True)))
+    return Tally(found, dict(zip(SUMS, sums.tolist(), strict=True)))

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.models import BoolArray, FloatArray
+from common.quant.limits import TIE
 
 MULTIPLIER = 100.0
 """Shares per contract."""
@@ -37,7 +38,6 @@ STRADDLE_SIGMAS = 1.2533141373155001
 """Standard deviations per straddle: sqrt(pi/2) = 1/0.798."""
 FLIP_SHARE = 1e-3
 """Spot within this share of zero gamma is in the regime ``flip``."""
-_TIE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def _largest(strikes: FloatArray, sizes: FloatArray, spot: float) -> float:
     largest = float(np.max(sizes, initial=0.0))
     if not largest > 0.0:
         return float("nan")
-    return _nearest(strikes[sizes >= largest * (1.0 - _TIE)], spot)
+    return _nearest(strikes[sizes >= largest * (1.0 - TIE)], spot)
 
 
 def _nearest(strikes: FloatArray, spot: float) -> float:
@@ -217,7 +217,7 @@ def max_pains(
     totals[:, 1:] += np.cumsum(np.cumsum(calls, axis=1)[:, :-1] * steps, axis=1)
     above = np.cumsum(others[:, ::-1], axis=1)[:, :-1] * steps[:, ::-1]
     totals[:, :-1] += np.cumsum(above, axis=1)[:, ::-1]
-    least = totals <= totals.min(axis=1, keepdims=True) * (1.0 + _TIE)
+    least = totals <= totals.min(axis=1, keepdims=True) * (1.0 + TIE)
     at = np.argmin(np.where(least, np.abs(strikes - spot), np.inf), axis=1)
     open_ones = (calls + others).any(axis=1)
     return np.where(open_ones, strikes[np.arange(sizes.size), at], np.nan)

@@ -120,6 +120,22 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
+    def strikes(
+        self,
+        board: FloatArray,
+        greeks: FloatArray,
+        exposures: FloatArray,
+        puts: BoolArray,
+        used: BoolArray,
+        shards: FloatArray,
+        out: FloatArray,
+        found: FloatArray,
+        room: FloatArray,
+        head: FloatArray,
+        spot: float,
+        /,
+    ) -> bool: ...
+
     def refine(
         self,
         K: FloatArray,

@@ -29,3 +29,7 @@ NORMAL_MAD = 1.4826
 """Standard deviations in a median absolute deviation of a normal distribution."""
 YEAR_US = 365.0 * 86400.0 * 1e6
 """Microseconds in the year of every T."""
+SKEW_DELTA = 0.25
+"""Size of the deltas whose volatilities a skew compares."""
+TIE = 1e-12
+"""Sizes within this share of each other are equal: the strike decides."""

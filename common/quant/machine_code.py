@@ -31,6 +31,7 @@ KERNELS = code.Kernels(
         "net_gex",
         "refine",
         "solve",
+        "strikes",
         "tally",
     ),
     sources=(
@@ -54,6 +55,7 @@ class MachineCode:
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
     merge: Callable[..., bool]
+    strikes: Callable[..., bool]
     tally: Callable[..., bool]
     _solve: Callable[..., bool]
     _net_gex: Callable[..., bool]
@@ -114,6 +116,7 @@ def load(folder: Path) -> MachineCode:
         deltas=found["deltas"],
         greeks=found["greeks"],
         merge=found["merge"],
+        strikes=found["strikes"],
         tally=found["tally"],
         _solve=found["solve"],
         _net_gex=found["net_gex"],

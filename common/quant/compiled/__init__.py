@@ -9,6 +9,7 @@ from common.quant.compiled.implied_vol import implied_vols
 from common.quant.compiled.merge import merge
 from common.quant.compiled.profile import net_gex, refine
 from common.quant.compiled.solve import solve
+from common.quant.compiled.strikes import strikes
 from common.quant.compiled.tally import tally
 
 KERNELS = {
@@ -20,6 +21,7 @@ KERNELS = {
     "net_gex": net_gex,
     "refine": refine,
     "solve": solve,
+    "strikes": strikes,
     "tally": tally,
 }
 """Name: compiled entry."""

@@ -7,6 +7,7 @@ from common.quant.plain.chain import merge, solve
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 from common.quant.plain.profile import net_gex, refine
+from common.quant.plain.strikes import strikes
 from common.quant.plain.tally import tally
 from common.quant.plain.value import deltas
 
@@ -19,5 +20,6 @@ __all__ = [
     "net_gex",
     "refine",
     "solve",
+    "strikes",
     "tally",
 ]
