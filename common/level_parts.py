@@ -46,6 +46,8 @@ class Flip:
     """Where the re-priced net gamma changes sign."""
 
     book: Book
+    puts: FloatArray
+    """The puts' positions of each expiration, its T and its F/S; (3, m)."""
     curve: Curve | None
     """None without a contract that can be re-priced."""
     roots: FloatArray
@@ -124,36 +126,23 @@ def _put_call(tally: Tally, what: str) -> float:
 
 def flip(board: Board, spot: float, parameters: QuantParameters) -> Flip:
     """The book that can be re-priced, its curve and its roots."""
-    book = _book(board)
+    book, puts = _book(board)
     if book.strikes.size == 0 or not np.isfinite(spot):
-        return Flip(book, None, np.empty(0), NAN)
+        return Flip(book, puts, None, np.empty(0), NAN)
     grid = curve(book=book, spot=spot, width=parameters.grid_width, points=parameters.grid_points)
     roots = zero_gammas(book=book, curve=grid, spot=spot)
-    return Flip(book, grid, roots, nearest_root(roots=roots, spot=spot))
+    return Flip(book, puts, grid, roots, nearest_root(roots=roots, spot=spot))
 
 
-def _book(board: Board) -> Book:
-    """Contracts in force; a call and a put of one strike and one IV are one position.
-
-    Merging halves the work, and positions that offset each other cancel exactly instead of
-    leaving rounding noise whose signs would look like roots.
-    """
-    usable = board.used & np.isfinite(board.sigmas) & np.isfinite(board.bases)
-    positions = np.where(usable, board.signs * board.open_interests, 0.0)
-    puts = np.flatnonzero(board.puts & usable & (board.partners >= 0))
-    calls = board.partners[puts]
-    same = usable[calls] & (board.sigmas[calls] == board.sigmas[puts])
-    positions[calls[same]] += positions[puts[same]]
-    usable[puts[same]] = False
-    rows = np.flatnonzero(usable)
-    return Book(
-        strikes=board.strikes[rows],
-        bases=board.bases[rows],
-        years=board.years[rows],
-        sigmas=board.sigmas[rows],
-        discounts=board.discounts[rows],
-        positions=positions[rows],
+def _book(board: Board) -> tuple[Book, FloatArray]:
+    """Contracts in force; a call and a put of one strike and one IV are one position."""
+    n, head = board.puts.size, np.empty(1)
+    out, held = np.empty((6, n)), np.empty((3, len(board.shards)))
+    done = kernels.active().book(
+        board.table, board.places, board.signs, board.puts, board.used, out, held, head
     )
+    kernels.filled(done)
+    return Book(*out[:, : int(head[0])]), held
 
 
 def ranking_at(board: Board, price: float, rate: float) -> Ranking:

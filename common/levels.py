@@ -174,7 +174,7 @@ def evaluate(
         strikes=table,
         expirations=by_strike.expirations,
         readings=readings(counted, table.strikes, table.net_gex, by_strike.skews),
-        hedging=hedging(board, flip.book, spot, parameters.rate),
+        hedging=hedging(board, flip, spot, parameters.rate),
         quality=measure(
             board=board,
             tally=counted,

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from common.board import Board
-from common.clock import SECOND, YEAR_SECONDS, settlement_us
+from common.clock import settlement_us
 from common.models import Status
-from common.quant import exposure
-from common.quant.blackscholes import greeks
-from common.quant.implied_vol import implied_vol
+from common.quant import kernels
+from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 from common.settings import QuantParameters
 from common.tally import Tally
 
@@ -95,41 +94,13 @@ def _rejected(board: Board) -> dict[str, int]:
 def ceiling_gex(*, board: Board, spot: float, parameters: QuantParameters) -> float:
     """Upper bound of the gross gamma exposure of the rows that live but do not count.
 
-    The ask of the out-of-the-money side bounds the option's value, hence its IV, hence the
-    gamma of a wing. Both rights of a strike get the strike's bound; where nothing is known it
-    is 0.
-
     :returns: [$ of delta per 1 % move]
     """
-    rows = np.flatnonzero(board.alive & ~board.used)
-    if rows.size == 0:
-        return 0.0
-    puts, strikes, forwards = board.puts[rows], board.strikes[rows], board.table[5, rows]
-    asked = np.where(puts == (strikes < forwards), rows, board.partners[rows])
-    quotes = board.quotes[asked]
-    settled = np.asarray([settlement_us(shard.expiry) for shard in board.shards])
-    years = (settled[board.shard_of[rows]] - quotes["time"]) / (SECOND * YEAR_SECONDS)
-    found = implied_vol(
-        prices=np.where((asked >= 0) & (quotes["ask"] > 0.0), quotes["ask"], np.nan),
-        forwards=quotes["spot"] * board.bases[rows],
-        strikes=strikes,
-        years=years,
-        discounts=np.exp(-parameters.rate * years),
-        puts=board.puts[asked],
+    settled = np.array([settlement_us(shard.expiry) for shard in board.shards], np.float64)
+    out = np.empty(1)
+    done = kernels.active().ceiling(
+        *(board.quotes.view(np.uint8), board.table, board.places, board.puts, board.used),
+        *(settled, out, float(parameters.rate)),
     )
-    gammas = greeks(
-        spots=board.table[6, rows],
-        forwards=forwards,
-        strikes=strikes,
-        years=board.years[rows],
-        sigmas=found.sigmas,
-        rates=board.table[7, rows],
-        puts=puts,
-    ).gamma
-    bounds = exposure.gamma_exposure(
-        signs=np.ones(rows.size),
-        gammas=np.where(np.isnan(gammas), 0.0, gammas),
-        sizes=board.open_interests[rows],
-        spot=spot,
-    )
-    return float(np.abs(bounds).sum())
+    kernels.filled(done)
+    return float(out[0]) * MULTIPLIER * ONE_PERCENT * spot * spot

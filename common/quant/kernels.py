@@ -64,6 +64,47 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
+    def book(
+        self,
+        board: FloatArray,
+        places: Places,
+        signs: FloatArray,
+        puts: BoolArray,
+        used: BoolArray,
+        out: FloatArray,
+        held: FloatArray,
+        head: FloatArray,
+        /,
+    ) -> bool: ...
+
+    def ceiling(
+        self,
+        quotes: Bytes,
+        board: FloatArray,
+        places: Places,
+        puts: BoolArray,
+        used: BoolArray,
+        settled: FloatArray,
+        out: FloatArray,
+        rate: float,
+        /,
+    ) -> bool: ...
+
+    def shares(
+        self,
+        K: FloatArray,
+        b: FloatArray,
+        T: FloatArray,
+        s: FloatArray,
+        q: FloatArray,
+        held: FloatArray,
+        gone: FloatArray,
+        spots: FloatArray,
+        out: FloatArray,
+        rate: float,
+        /,
+    ) -> bool: ...
+
     def deltas(
         self,
         F: FloatArray,

@@ -14,22 +14,28 @@ import numpy as np
 import numpy.typing as npt
 
 from common.machine import code
-from common.models import FLAG_WITHDRAWN, GREEKS, QUOTE, FloatArray, Status
+from common.models import FLAG_WITHDRAWN, GREEKS, QUOTE, BoolArray, FloatArray, Status
 
 _PACKAGE = Path(__file__).parent
 Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
 _COLUMNS, _MARKS, _FOUND = 17, 7, 6
-"""The room of the kernel ``solve``."""
+"""The room of the kernel ``solve``, ..."""
+_CEILING, _SHARES = 9, 4
+"""... of ``ceiling`` and of ``shares``."""
 KERNELS = code.Kernels(
     module="common.quant.compiled",
     names=(
         "board",
+        "book",
+        "ceiling",
         "deltas",
         "greeks",
         "implied_vols",
         "merge",
         "net_gex",
         "refine",
+        "shares",
         "solve",
         "strikes",
         "tally",
@@ -52,11 +58,14 @@ class MachineCode:
 
     implied_vols: Callable[..., bool]
     board: Callable[..., bool]
+    book: Callable[..., bool]
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
     merge: Callable[..., bool]
     strikes: Callable[..., bool]
     tally: Callable[..., bool]
+    _ceiling: Callable[..., bool]
+    _shares: Callable[..., bool]
     _solve: Callable[..., bool]
     _net_gex: Callable[..., bool]
     _refine: Callable[..., bool]
@@ -68,6 +77,38 @@ class MachineCode:
         room, marks = np.empty((_COLUMNS, n)), np.empty(_MARKS * n, np.uint8)
         found = np.empty((_FOUND, int(rules[4])))
         return self._solve(quotes, results, rules, head, room, marks, found)
+
+    def ceiling(
+        self,
+        quotes: Bytes,
+        board: FloatArray,
+        places: Places,
+        puts: BoolArray,
+        used: BoolArray,
+        settled: FloatArray,
+        out: FloatArray,
+        rate: float,
+    ) -> bool:
+        """Fill ``out`` (1,)."""
+        room, marks = np.empty((_CEILING, puts.size)), np.empty(2 * puts.size, np.uint8)
+        return self._ceiling(quotes, board, places, puts, used, settled, room, marks, out, rate)
+
+    def shares(
+        self,
+        K: FloatArray,
+        b: FloatArray,
+        T: FloatArray,
+        s: FloatArray,
+        q: FloatArray,
+        held: FloatArray,
+        gone: FloatArray,
+        spots: FloatArray,
+        out: FloatArray,
+        rate: float,
+    ) -> bool:
+        """Fill ``out`` (p,)."""
+        room, calls = np.empty((_SHARES, K.size)), np.zeros(K.size, np.bool_)
+        return self._shares(K, b, T, s, q, held, gone, spots, room, calls, out, rate)
 
     def net_gex(
         self,
@@ -113,11 +154,14 @@ def load(folder: Path) -> MachineCode:
     return MachineCode(
         implied_vols=found["implied_vols"],
         board=found["board"],
+        book=found["book"],
         deltas=found["deltas"],
         greeks=found["greeks"],
         merge=found["merge"],
         strikes=found["strikes"],
         tally=found["tally"],
+        _ceiling=found["ceiling"],
+        _shares=found["shares"],
         _solve=found["solve"],
         _net_gex=found["net_gex"],
         _refine=found["refine"],

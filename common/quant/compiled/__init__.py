@@ -3,6 +3,7 @@
 """
 
 from common.quant.compiled.board import board
+from common.quant.compiled.book import book, ceiling, shares
 from common.quant.compiled.deltas import deltas
 from common.quant.compiled.greeks import greeks
 from common.quant.compiled.implied_vol import implied_vols
@@ -14,12 +15,15 @@ from common.quant.compiled.tally import tally
 
 KERNELS = {
     "board": board,
+    "book": book,
+    "ceiling": ceiling,
     "deltas": deltas,
     "greeks": greeks,
     "implied_vols": implied_vols,
     "merge": merge,
     "net_gex": net_gex,
     "refine": refine,
+    "shares": shares,
     "solve": solve,
     "strikes": strikes,
     "tally": tally,

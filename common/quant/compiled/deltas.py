@@ -43,7 +43,8 @@ def _delta(F, K, T, s, growth, put):
 
 
 @njit(**ROUNDS)
-def _deltas(F, K, T, s, growth, put, out):
+def delta_columns(F, K, T, s, growth, put, out):
+    """Fill ``out``."""
     arrays_are_distinct()
     for i in range(K.size):
         out[i] = _delta(F[i], K[i], T[i], s[i], growth[i], put[i])
@@ -62,5 +63,5 @@ def deltas(self, args, count):
         return python_bool(0)
     F, K, T = column(args, 0, n), column(args, 1, n), column(args, 2, n)
     s, growth, put = column(args, 3, n), column(args, 4, n), flags(args, 5, n)
-    _deltas(F, K, T, s, growth, put, column(args, 6, n))
+    delta_columns(F, K, T, s, growth, put, column(args, 6, n))
     return python_bool(1)

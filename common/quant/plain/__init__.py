@@ -3,6 +3,7 @@
 """
 
 from common.quant.plain.board import board
+from common.quant.plain.book import book, ceiling, shares
 from common.quant.plain.chain import merge, solve
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
@@ -13,12 +14,15 @@ from common.quant.plain.value import deltas
 
 __all__ = [
     "board",
+    "book",
+    "ceiling",
     "deltas",
     "greeks",
     "implied_vols",
     "merge",
     "net_gex",
     "refine",
+    "shares",
     "solve",
     "strikes",
     "tally",
