@@ -63,12 +63,13 @@ class Context:
         """
         return cls(load_settings(**overrides))
 
-    def redis(self, *, timeout: float = 5.0) -> Client:
+    def redis(self, *, timeout: float = 5.0, retries: int = 2) -> Client:
         """A client; nothing connects yet.
 
         :param timeout: for connecting and for a reply [s].
+        :param retries: how often a command is tried again after a lost connection.
         """
-        return connect(self.instance.redis_url(), timeout=timeout)
+        return connect(self.instance.redis_url(), timeout=timeout, retries=retries)
 
     def reachable_redis(self) -> Client:
         """A client of a server that answers.

@@ -147,10 +147,11 @@ class Delivery:
         while self._waiting:
             some = list(islice(self._waiting, _TOGETHER))
             try:
-                await self._patience(
-                    lambda items=some: self.producer.append_all(items),  # type: ignore[misc]
-                    or_full=not last,
-                )
+                if not self.producer.append_now(some):  # a thread is for what may take long
+                    await self._patience(
+                        lambda items=some: self.producer.append_all(items),  # type: ignore[misc]
+                        or_full=not last,
+                    )
             except MemoryFullError:
                 self._looked_at, self._share = now, 1.0
                 await self._note_share()

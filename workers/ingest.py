@@ -68,9 +68,11 @@ class Ingestor:
         request_tick: TickRequest,
         *,
         memory: Memory,
+        quick: Client | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._client, self._memory = client, memory
+        """:param quick: a client that gives up soon; batches are appended with it first."""
+        self._client, self._memory, self._quick = client, memory, quick
         self._cache = Cache(client)
         self._symbol = symbol
         self._feed = feed
@@ -119,7 +121,10 @@ class Ingestor:
         run = Delivery(
             cache=self._cache,
             session=session,
-            producer=Producer(self._client, session.symbol, session.epoch, self._pace.keep),
+            producer=Producer(
+                *(self._client, session.symbol, session.epoch, self._pace.keep),
+                quick=self._quick,
+            ),
             batcher=Batcher(session, self._pace.flush_rows, clock=wall_us),
             counters=feed_session.counters,
             patience=self._patience,

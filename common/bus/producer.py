@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.bus import keys, scripts
-from common.bus.client import Client, bus_errors, text
+from common.bus.client import Client, bus_errors, posting, text
 from common.bus.codec import Batch
 from common.bus.streams import Streams
+from common.errors import BusError
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +77,17 @@ class Producer:
         epoch: int,
         keep: Keep = Keep(),
         *,
+        quick: Client | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """:param quick: a client that gives up soon, for :meth:`append_now`."""
         self.symbol = symbol
         self.epoch = epoch
         self.last_ids: dict[str, str] = {}
         """Shard → id of its last entry, as it is now."""
         self._streams = Streams(client)
         self._append = client.register_script(scripts.APPEND)
-        self._keep, self._monotonic = keep, monotonic
+        self._keep, self._monotonic, self._quick = keep, monotonic, quick
         self._known: set[str] = set()
         self._trails: dict[str, _Trail] = {}
         self._size = 0
@@ -112,6 +115,27 @@ class Producer:
             left = left[done:]
             if left:
                 self._restore()
+
+    def append_now(self, items: Sequence[tuple[str, Batch]]) -> bool:
+        """Append batches if that is a matter of one short round trip; whether all of them are.
+
+        Where it is not, :meth:`append_all` says why, and appends nothing twice.
+        """
+        if self._quick is None or any(shard not in self._known for shard, _ in items):
+            return False
+        after = {shard: self._trails[shard].last for shard, _ in items}
+        names, values = self._arguments(items, after)
+        try:
+            with bus_errors(), posting(self._quick) as post:
+                post.send([("EVALSHA", self._append.sha, len(names), *names, *values)])
+                (replies,) = post.replies()
+        except BusError:
+            return False
+        if isinstance(replies, Exception) or self._note(items, replies) < len(items):
+            return False
+        for shard, batch in items:
+            self._remember(self._trails[shard], batch)
+        return True
 
     def _remember(self, trail: _Trail, batch: Batch) -> None:
         """That a batch was appended, should Redis forget it."""
@@ -191,29 +215,32 @@ class Producer:
 
         :param after: shard → the last batch before these.
         """
-        reach, streams = dict(after), []
-        values: list[Any] = []
+        for shard in {shard for shard, _ in items} - self._known:
+            with bus_errors():
+                self._streams.client.sadd(keys.shards(self.symbol), shard)
+            self._streams.register(keys.quotes(self.symbol, shard))
+            self._known.add(shard)
+        names, values = self._arguments(items, after)
+        with bus_errors():
+            replies: Any = self._append(keys=names, args=values)
+        return self._note(items, replies)
+
+    def _arguments(
+        self, items: Sequence[tuple[str, Batch]], after: dict[str, int]
+    ) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of the script that appends."""
+        reach, values = dict(after), list[Any]()
         for shard, batch in items:
-            streams.append(keys.quotes(self.symbol, shard))
-            if shard not in self._known:
-                with bus_errors():
-                    self._streams.client.sadd(keys.shards(self.symbol), shard)
-                self._streams.register(streams[-1])
-                self._known.add(shard)
             fields, header = batch.encode(), batch.header
             values += [shard, header.batch, fields["h"], fields["q"], fields["s"]]
             values += [header.quotes, header.spots, reach[shard]]
             reach[shard] = max(reach[shard], header.batch)
-        with bus_errors():
-            replies: Any = self._append(
-                keys=[
-                    keys.appended(self.symbol),
-                    keys.counters(self.symbol),
-                    keys.epoch(self.symbol),
-                    *streams,
-                ],
-                args=[self.epoch, *values],
-            )
+        streams = [keys.quotes(self.symbol, shard) for shard, _ in items]
+        own = [keys.appended(self.symbol), keys.counters(self.symbol), keys.epoch(self.symbol)]
+        return [*own, *streams], [self.epoch, *values]
+
+    def _note(self, items: Sequence[tuple[str, Batch]], replies: Sequence[Any]) -> int:
+        """How many have their entry, and which."""
         ids = [text(reply) for reply in replies if not isinstance(reply, int)]
         for (shard, _), entry_id in zip(items, ids, strict=False):
             self.last_ids[shard] = entry_id

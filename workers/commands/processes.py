@@ -36,6 +36,9 @@ _WATCHER_PATIENCE = 20.0
 """Flower and the page start after this, level or not [s]."""
 _PAGE_PATIENCE = 1.0
 """How long the page waits for Redis, three times, before it says that it is away [s]."""
+_QUICK_SECONDS = 0.5
+"""What an ingestor lets an append take before it leaves it to a thread [s]; it reads nothing
+meanwhile."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
 _FLOWER_TASKS = 1000
@@ -172,9 +175,9 @@ def worker_ingest() -> None:
             settings.conflated_flush_seconds,
         ),
     )
-    client = context.redis()
+    client, quick = context.redis(), context.redis(timeout=_QUICK_SECONDS, retries=0)
     ingestors = [
-        Ingestor(client, symbol, feed, pace, request_tick, memory=Memory(client))
+        Ingestor(client, symbol, feed, pace, request_tick, memory=Memory(client), quick=quick)
         for symbol, feed in make_feeds(context).items()
     ]
 

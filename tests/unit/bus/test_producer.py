@@ -116,6 +116,46 @@ def test_a_loss_in_the_middle_of_a_step_is_mended_and_the_step_goes_on(
     assert Cache(client).counters("SPY")["batches_appended"] == 6
 
 
+def test_what_is_appended_at_once_is_what_would_have_been(client: fakeredis.FakeRedis) -> None:
+    producer = Producer(client, "SPY", 1, quick=client)
+    assert not producer.append_now([(SHARD, quoted(1))])  # nobody knows the shard
+    producer.append_all([(SHARD, quoted(1)), (OTHER, quoted(1))])
+    assert producer.append_now([(SHARD, quoted(2)), (OTHER, quoted(2)), (SHARD, quoted(3))])
+    assert held(client) == [1, 2, 3]
+    assert Cache(client).counters("SPY")["batches_appended"] == 5
+    newest = client.xrevrange(STREAM, count=1)[0][0].decode()
+    assert producer.last_ids[SHARD] == newest
+    then = everything(client)
+    producer.append_all([(SHARD, quoted(4))])
+    set_back(client, then)
+    client.delete(STREAM, keys.appended("SPY"))  # and further back than that
+    producer.append_all([(SHARD, quoted(5))])
+    assert held(client) == [1, 2, 3, 4, 5]  # it was remembered
+
+
+def test_what_cannot_be_appended_at_once_is_left(server: fakeredis.FakeServer) -> None:
+    client, quick = fakeredis.FakeRedis(server=server), fakeredis.FakeRedis(server=server)
+    assert not Producer(client, "SPY", 1).append_now([])  # without a client for it
+    producer = Producer(client, "SPY", 1, quick=quick)
+    producer.append_all([(SHARD, quoted(1)), (OTHER, quoted(1))])
+    then = everything(client)
+    producer.append_all([(SHARD, quoted(2))])
+    set_back(client, then)
+    some = [(OTHER, quoted(2)), (SHARD, quoted(3))]
+    assert not producer.append_now(some)  # one is there, before the other something is missing
+    server.connected = False
+    assert not producer.append_now(some)
+    server.connected = True
+    producer.append_all(some)
+    assert held(client) == [1, 2, 3]
+    assert held(client, keys.quotes("SPY", OTHER)) == [1, 2]
+    newer = Producer(client, "SPY", 2)
+    newer.append(SHARD, make_batch(1, epoch=2))
+    assert not producer.append_now([(SHARD, quoted(4))])
+    with pytest.raises(FencedError):
+        producer.append_all([(SHARD, quoted(4))])
+
+
 def test_a_new_run_starts_counting_anew(client: fakeredis.FakeRedis) -> None:
     append(client, make_batch(1), make_batch(2), make_batch(1, epoch=2))
     assert client.xlen(STREAM) == 3
