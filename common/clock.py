@@ -24,6 +24,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 SECOND = 1_000_000
 """Microseconds in a second."""
 YEAR_SECONDS = 365.0 * 86400.0
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _OPEN = clock_time(9, 30)
 _CLOSE = clock_time(16, 0)
 _EARLY_CLOSE = clock_time(13, 0)
@@ -36,7 +37,7 @@ def wall_us() -> int:
 
 def to_datetime(at_us: int) -> datetime:
     """The aware UTC datetime of an instant."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at_us)
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def from_datetime(at: datetime) -> int:
@@ -46,12 +47,12 @@ def from_datetime(at: datetime) -> int:
     """
     if at.tzinfo is None:
         raise ValueError("a datetime without a time zone names no instant")
-    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def iso_ms(at_us: int) -> str:
     """An instant as ISO 8601 UTC with milliseconds: ``2026-08-19T13:33:04.000Z``."""
-    return to_datetime(at_us).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_us // 1000 % 1000:03d}Z"
+    return to_datetime(at_us).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def whole_ms(at_us: int) -> int:

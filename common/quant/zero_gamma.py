@@ -88,7 +88,8 @@ def curve(*, book: Book, spot: float, width: float, points: int) -> Curve:
     even = np.linspace(low, high, points)
     narrow = book.sigmas * np.sqrt(book.years) * spot < PEAK_STEPS * (even[1] - even[0])
     peaks = (book.strikes / book.bases)[narrow]
-    spots = np.unique(np.concatenate([even, peaks[(peaks > low) & (peaks < high)]]))
+    peaks = peaks[(peaks > low) & (peaks < high)]
+    spots = np.unique(np.concatenate([even, peaks])) if peaks.size else even
     return Curve(spots, net_gex(book=book, spots=spots))
 
 
