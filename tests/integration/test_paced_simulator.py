@@ -44,6 +44,25 @@ def test_rows_come_at_the_pace_that_is_set() -> None:
         assert pace(running, 0)["before"] == traded(running) > 0
 
 
+def test_it_tells_when_the_wire_got_what() -> None:
+    with simulator(*START, "--quotes-per-second", "0", "--step", "0.02") as running:
+        with running.stream("options/chains/SPY", strikeProximity=1000) as stream:
+            said = pace(running, 500)
+            rows = stream.until(lambda row: row.get("Volume") == 1)
+            rows += stream.take(100)
+            read_at = time.time_ns() // 1000
+        shard = rows[0]["Legs"][0]["Expiration"][:10]
+        reply = running.client.get(
+            "/_simulator/wire", params={"from_wall_us": said["from_wall_us"] + 1}
+        ).json()
+        assert (list(reply["notes"]), reply["dropped_until_wall_us"]) == ([shard], 0)
+        notes = reply["notes"][shard]
+        assert notes == sorted(notes)
+        assert all((due - said["from_wall_us"]) % 20_000 == 0 for due, _ in notes)
+        assert all(due <= at for due, at in notes)  # never before it was due
+        assert notes[0][1] <= read_at
+
+
 def test_what_is_no_pace_is_refused_and_a_market_that_has_none() -> None:
     with simulator(*START, "--quotes-per-second", "5") as running:
         for bad in ("-1", "fast", "inf"):
@@ -54,3 +73,4 @@ def test_what_is_no_pace_is_refused_and_a_market_that_has_none() -> None:
         reply = running.client.post("/_simulator/pace", params={"quotes_per_second": 5})
         assert reply.status_code == 400
         assert "--quotes-per-second" in reply.json()["Message"]
+        assert running.client.get("/_simulator/wire").status_code == 400

@@ -55,6 +55,23 @@ class Entries:
     volumes: IntArray
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Different quotes of one shard, an element each."""
+
+    ids: IntArray
+    """Of the first entry that holds it; see :func:`_number`."""
+    due: IntArray
+    """When the simulator had to send it [us, wall time]."""
+    at: FloatArray
+    """When it did [us, wall time], infinite where that is not known."""
+
+    @property
+    def late(self) -> FloatArray:
+        """How late the simulator was with each [ms]."""
+        return (self.at - self.due) / 1000.0
+
+
 def listen(client: Client, seconds: float) -> dict[str, Heard]:
     """Hear live levels and those of record for some time.
 
@@ -100,29 +117,43 @@ def entries(client: Client, from_us: int) -> dict[str, Entries]:
 
 def latencies(
     heard: Heard,
+    sent: dict[str, Sent],
+) -> FloatArray:
+    """Time from each quote on the wire to the first level heard that holds it [ms].
+
+    Infinite for one that no level holds, or of which nobody knows when it went out.
+    """
+    times = np.append(np.array(heard.at, np.float64), np.inf)
+    waited = []
+    for shard, each in sent.items():
+        places = np.searchsorted(np.maximum.accumulate(heard.ids(shard)), each.ids)
+        known = np.isfinite(each.at)
+        waits = times[places] - np.where(known, each.at, 0.0)
+        waited.append(np.where(known, waits, np.inf) / 1000.0)
+    return np.concatenate(waited)
+
+
+def sent_quotes(
     found: dict[str, Entries],
     source: PacedSource,
     phase: Phase,
     *,
     until_us: int,
-) -> FloatArray:
-    """Time from each quote of a phase to the first level heard that holds it [ms].
+) -> dict[str, Sent]:
+    """The quotes of a phase by shard; those that came on two streams once.
 
-    Infinite for one that no level holds. Quotes that come on two streams count once.
-
-    :param until_us: quotes sent later are left out [us, wall time].
+    :param until_us: quotes that were due later are left out [us, wall time].
+    :raises ServiceError: when it is not known when they went out.
     """
-    times = np.append(np.array(heard.at, np.float64), np.inf)
-    waited = []
+    wire, sent = source.wire(phase), {}
     for shard, each in found.items():
         numbers = source.numbers(shard, each.contracts, each.volumes)
         numbers, first = np.unique(numbers, return_index=True)
-        of_phase = numbers >= phase.before
-        numbers, ids = numbers[of_phase], each.ids[first[of_phase]]
-        sent = phase.sent_at(numbers)
-        places = np.searchsorted(np.maximum.accumulate(heard.ids(shard)), ids)
-        waited.append((times[places] - sent)[sent <= until_us] / 1000.0)
-    return np.concatenate(waited)
+        due = phase.due_at(numbers)
+        kept = (numbers >= phase.before) & (due <= until_us)
+        due = due[kept]
+        sent[shard] = Sent(each.ids[first[kept]], due, wire.sent_at(shard, due))
+    return sent
 
 
 def quotes_between(heard: Heard, found: dict[str, Entries]) -> int:

@@ -1,8 +1,10 @@
 """Figures of the whole platform, from a broker's wire to levels, and what it takes when idle.
 
 Owns measuring them. `gex up` runs with everything it has; a simulator that is a process of its
-own sends quotes at a set pace, each of which can be told in a level. A quiet market is one whose
-underlying moves a cent a second and five of whose contracts are quoted a second.
+own sends quotes at a set pace, each of which can be told in a level. A quote's time runs from the
+moment at which the simulator is about to write it; how long after it was due that is, is a figure
+of its own. A quiet market is one whose underlying moves a cent a second and five of whose
+contracts are quoted a second.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ _QUIET, _STEADY, _FLOOD = 5.0, 2000.0, 1e6
 _START, _SETTLE, _IDLE = 90.0, 20.0, 40.0
 _LEAD, _HEAR, _TAIL = 3.0, 25.0, 2.0
 """Before quotes count, while they do, and until the last of them has to be in a level [s]."""
+_LATE = "late"
 _Waits = dict[str, FloatArray]
 
 
@@ -70,21 +73,25 @@ def run(reference: float | None) -> list[Figure]:
         _delay("live_p99_ms_half", half[LIVE], rate / 2.0),
         _delay("live_p99_ms_2k", steady[LIVE], _STEADY),
         _delay("record_p99_ms", steady[RECORD], _STEADY),
+        _delay("simulator_late_ms_half", half[_LATE], rate / 2.0),
+        _delay("simulator_late_ms_2k", steady[_LATE], _STEADY),
         *idle,
     ]
 
 
-_GOALS = {
+_GOALS: dict[str, float | None] = {
     "wire_to_level": 0.15,
     "live_p99_ms_half": 15.0,
     "live_p99_ms_2k": 10.0,
     "record_p99_ms": 1050.0,
+    "simulator_late_ms_half": None,
+    "simulator_late_ms_2k": None,
     "idle_cpu": 0.10,
     "rss_mb": 1000.0,
 }
 
 
-def _missing(name: str, goal: float, reason: str) -> Figure:
+def _missing(name: str, goal: float | None, reason: str) -> Figure:
     direction = ">=" if name == "wire_to_level" else "<="
     return Figure(name, None, "", None, goal, direction, reason=reason)  # type: ignore[arg-type]
 
@@ -145,18 +152,19 @@ def _idle(head: psutil.Process, simulator: psutil.Process) -> list[Figure]:
 
 
 def _waits(source: PacedSource, client: Client, rate: float) -> _Waits:
-    """How long quotes at a pace wait for a live level and for one of record [ms]."""
+    """How long quotes at a pace wait for a live level and for one of record, from the wire on, and
+    how late the simulator was with them [ms].
+    """
     source.go_on(rate)
     time.sleep(_LEAD)
     phase = source.go_on(rate)
     heard = listener.listen(client, _HEAR)
+    until = wall_us() - round(_TAIL * 1e6)
     source.go_on(_QUIET)
     found = listener.entries(client, phase.from_wall_us)
-    until = wall_us() - round((_TAIL) * 1e6)
-    return {
-        name: listener.latencies(levels, found, source, phase, until_us=until)
-        for name, levels in heard.items()
-    }
+    sent = listener.sent_quotes(found, source, phase, until_us=until)
+    waits = {name: listener.latencies(levels, sent) for name, levels in heard.items()}
+    return {**waits, _LATE: np.concatenate([each.late for each in sent.values()])}
 
 
 def _sustained(source: PacedSource, client: Client) -> float:

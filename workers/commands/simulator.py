@@ -143,6 +143,9 @@ def simulator(
     POST /_simulator/pace?quotes_per_second=2000: another pace of a market that was started with
     --quotes-per-second, where a contract's volume is the number of its quotes.
 
+    GET /_simulator/wire?from_wall_us=0: of such a market, when its streams wrote what: for each
+    expiration ("" for quotes) when a board was due and when its lines went out, in microseconds.
+
     GET /_simulator/faults: everything that can go wrong, with its arguments.
 
     POST /_simulator/NAME: let it go wrong, e.g. /_simulator/cut?path=chains or

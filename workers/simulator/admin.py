@@ -18,6 +18,7 @@ from workers.simulator.handlers import SiteHandler
 from workers.simulator.paced_market import PacedMarket
 from workers.simulator.site import Site
 
+_NO_PACE = "this market has no pace: start it with --quotes-per-second"
 _COLUMNS = ("bid", "ask", "last", "bid_size", "ask_size", "volume", "open_interest")
 
 
@@ -61,7 +62,7 @@ class PaceHandler(_OwnHandler):
         exchange = self.site.exchange
         market = exchange.market
         if not isinstance(market, PacedMarket):
-            raise ApiError(400, "this market has no pace: start it with --quotes-per-second")
+            raise ApiError(400, _NO_PACE)
         try:
             wanted = float(self.get_argument("quotes_per_second"))
             stretch = market.pace.change(wanted, exchange.at_us)
@@ -73,6 +74,29 @@ class PaceHandler(_OwnHandler):
                 "from_wall_us": exchange.running.clock.wall(stretch.from_us),
                 "before": stretch.before,
                 "quotes_per_second": stretch.quotes_per_second * exchange.running.clock.rate,
+            }
+        )
+
+
+class WireHandler(_OwnHandler):
+    """When the streams of a market at a pace have written what."""
+
+    route = "/_simulator/wire"
+
+    def get(self) -> None:
+        """Answer with the notes of boards that were due from ``from_wall_us`` on."""
+        wire = self.site.wire
+        if wire is None:
+            raise ApiError(400, _NO_PACE)
+        try:
+            from_us = int(self.get_argument("from_wall_us", "0"))
+        except ValueError as error:
+            raise ApiError(400, f"from_wall_us: {error}") from error
+        self.reply(
+            {
+                **_market(self.site),
+                "dropped_until_wall_us": wire.dropped_until_us,
+                "notes": wire.since(from_us),
             }
         )
 

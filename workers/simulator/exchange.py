@@ -55,7 +55,7 @@ class Exchange:
         """
         self.market = market
         self._timeline, self._remember = timeline, remember
-        self._step_us, self._wall, self._sleep = step_us, wall, sleep
+        self._step_us, self.wall, self._sleep = step_us, wall, sleep
         self.on_roll: Callable[[], None] = lambda: None
         """Called when a new date has begun."""
         self._skew_us = 0
@@ -65,7 +65,7 @@ class Exchange:
 
     def now(self) -> int:
         """Market time [us]."""
-        return self.running.clock.market(self._wall())
+        return self.running.clock.market(self.wall())
 
     @property
     def closed(self) -> bool:
@@ -143,7 +143,7 @@ class Exchange:
         :param before_us: wall time from now to that close [us].
         :raises UsageError: when the market has no such date ahead.
         """
-        found = self._timeline.next_early_close(self.running, before_us, self._wall())
+        found = self._timeline.next_early_close(self.running, before_us, self.wall())
         if found is None:
             raise UsageError("no date that closes early lies ahead of this market")
         self._enter(found)
@@ -182,9 +182,9 @@ class Exchange:
     async def _pause(self, running: Running) -> Running | None:
         """Wait for the next date; None when there is none, or when it has come already."""
         ends_at = self._timeline.ends_at(running)
-        while self.running is running and (left := ends_at - self._wall()) > 0:
+        while self.running is running and (left := ends_at - self.wall()) > 0:
             await self._sleep(min(left / SECOND, _LONGEST_SLEEP))
-        return self._timeline.following(running, self._wall())
+        return self._timeline.following(running, self.wall())
 
     def _latest_step(self) -> int:
         """The grid instant at or before now, within the session [us, market time]."""
@@ -195,6 +195,6 @@ class Exchange:
 
     async def _sleep_until(self, at_us: int) -> None:
         running, clock = self.running, self.running.clock
-        await self._sleep(max(clock.wall(at_us) - self._wall(), 0) / SECOND)
+        await self._sleep(max(clock.wall(at_us) - self.wall(), 0) / SECOND)
         while self.running is running and self.now() < at_us:  # timers may ring early
-            await self._sleep(max(clock.wall(at_us) - self._wall(), 1) / SECOND)
+            await self._sleep(max(clock.wall(at_us) - self.wall(), 1) / SECOND)

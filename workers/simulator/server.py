@@ -21,6 +21,7 @@ from workers.simulator.admin import (
     PaceHandler,
     StateHandler,
     TruthHandler,
+    WireHandler,
 )
 from workers.simulator.faults.runner import Runner
 from workers.simulator.faults.schedule import Schedule
@@ -52,6 +53,7 @@ def application(site: Site) -> Application:
             ("/_simulator/state", StateHandler),
             ("/_simulator/truth/([^/]+)", TruthHandler),
             ("/_simulator/pace", PaceHandler),
+            ("/_simulator/wire", WireHandler),
             ("/_simulator/faults", FaultsHandler),
             ("/_simulator/([a-z_]+)", FaultHandler),
         ],

@@ -13,8 +13,10 @@ from workers.simulator.counters import Counters
 from workers.simulator.exchange import Exchange
 from workers.simulator.faults.connections import STATUS_GO_AWAY
 from workers.simulator.faults.running import Faults
+from workers.simulator.paced_market import PacedMarket
 from workers.simulator.quotas import RateLimits, StreamLimits
 from workers.simulator.tokens import Tokens
+from workers.simulator.wire_log import WireLog
 
 DEFAULT_HEARTBEAT_SECONDS = 5.0
 
@@ -65,6 +67,12 @@ class Site:
     streams: dict[OpenStream, None] = field(default_factory=dict)
     """Oldest first."""
     faults: Faults = field(default_factory=Faults)
+    wire: WireLog | None = field(init=False)
+    """Of a market at a pace."""
+
+    def __post_init__(self) -> None:
+        """Only a market at a pace knows when each quote was due."""
+        self.wire = WireLog() if isinstance(self.exchange.market, PacedMarket) else None
 
     def send_all_away(self) -> None:
         """End every open stream in order."""

@@ -27,12 +27,15 @@ class StreamHandler(ApiHandler):
 
     concurrency: ClassVar[str] = ""
     """Name of the quota of open streams it counts against, if any."""
+    shard = ""
+    """Whose chain it tells, "" for none."""
 
     def initialize(self) -> None:
         """Nothing is told yet; called by tornado."""
         self._subscription: Subscription | None = None
         self._chunker = Chunker(self.site.chunking)
         self._gone = self._entered = False
+        self._behind = True
         self._between: list[bytes] = []
         self._last_line = b""
         self._heartbeats = 0
@@ -78,6 +81,7 @@ class StreamHandler(ApiHandler):
             lines = [] if silence else self._due(subscription)
             if lines:
                 self.site.counters.lines_sent += len(lines)
+                self._note()
                 await self._send(lines)
                 silent_since = time()
             elif self._last_line:
@@ -97,11 +101,21 @@ class StreamHandler(ApiHandler):
         between, self._between = self._between, []
         return between + self.site.faults.altered(self, subscription.take())
 
+    def _note(self) -> None:
+        """Remember when the wire gets what is told by now."""
+        if self.site.wire is not None:
+            exchange = self.site.exchange
+            due_us = exchange.running.clock.wall(exchange.at_us)
+            self.site.wire.note(self.shard, due_us, exchange.wall(), behind=self._behind)
+            self._behind = False
+
     async def _send(self, lines: list[bytes]) -> None:
         for chunk in self._chunker.chunks(lines):
             self.site.counters.bytes_sent += len(chunk)
             self.write(chunk)
-            await self.flush()
+            flushed = self.flush()
+            self._behind |= not flushed.done()  # the reader has yet to take it
+            await flushed
 
     def _heartbeat(self) -> bytes:
         at = wire_time(self.site.exchange.told_now())
@@ -179,6 +193,7 @@ class ChainStreamHandler(StreamHandler):
         """Stream chain rows: the window in full, then rows that change."""
         desk, root = self.asked_chain(underlying)
         query = ChainQuery.parse(self.parameter, desk.contracts.expiries_of(root))
+        self.shard = query.expiry.shard
         window = query.window(desk.contracts, desk.listed, desk.underlying.last)
         await self.tell(ChainSubscription(desk, window, greeks=query.greeks))
 
