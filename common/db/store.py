@@ -239,7 +239,7 @@ class Store:
                 return self._loader.write(
                     connection,
                     list(growth.days),
-                    lambda: connection.execute(query("insert_checkpoint"), values),
+                    lambda: connection.execute(query("insert_checkpoint"), values, prepare=False),
                 ).rowcount
 
             self._transaction(write)
