@@ -32,7 +32,7 @@ _SEQ = sum(QUOTE[name].itemsize for name in ("key", "flags", "time")) // _WORD.i
 """Words before the number of a quote, in an entry as in QUOTE."""
 
 
-class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What a quotes entry says of itself."""
 
     schema: int = SCHEMA
@@ -132,7 +132,7 @@ class Batches:
         return Batch(header, self.quotes[before + np.array(places)], self.spots[:0])
 
 
-class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What a Greeks entry says of itself."""
 
     schema: int = SCHEMA

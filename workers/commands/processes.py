@@ -274,6 +274,7 @@ def worker_store(
         small_bytes=_SMALL_BYTES,
         gather_seconds=settings.gather_milliseconds / 1000.0,
     )
+    be_prompt()
     _run(Actor(Streams(client), handler, name, policy))
 
 
