@@ -30,15 +30,15 @@ class Mailbox:
         """New entries, waiting for the first of them."""
         found = self._read(streams, self._batch, block_ms)
         full = [stream for stream, entries in found if len(entries) >= self._batch]
-        sizes = [_size(entries) for stream, entries in found if stream in full]
-        more = 0
         if full:  # as many again of each as there is room for by the largest
-            room = self._batch * self._small_bytes // max(1, *sizes)
-            more = min(room, _MOST * self._batch) - self._batch
-        if more > 0:
-            rest = dict(self._read(full, more, None))
-            found = [(stream, [*entries, *rest.get(stream, ())]) for stream, entries in found]
-            full = [stream for stream, entries in rest.items() if len(entries) >= more]
+            room = self._small_bytes // max(_size(entries) for s, entries in found if s in full)
+            for _ in range(min(room, _MOST) - 1):
+                if not full:
+                    break
+                rest = dict(self._read(full, self._batch, None))
+                for stream, entries in found:
+                    entries.extend(rest.get(stream, ()))
+                full = [stream for stream in rest if len(rest[stream]) >= self._batch]
         self.holds_more = bool(full)
         return found
 
