@@ -152,42 +152,46 @@ TRUNCATE staged_greeks;
 -- name: insert_batch
 WITH spot AS (
     INSERT INTO gex.spots ("time", session_id, seq, symbol, price, prior_close)
-    SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, seq, %(symbol)s, price,
-           nullif(prior_close, 'NaN')
-    FROM unnest(%(spot_times)s::bigint[], %(spot_sessions)s::integer[], %(seqs)s::bigint[],
-                %(prices)s::float8[], %(prior_closes)s::float8[])
-         AS row (at, session, seq, price, prior_close)
+    SELECT at, session, seq, (%(symbols)s::text[])[delivery], price, nullif(prior_close, 'NaN')
+    FROM unnest(%(spot_times)s::timestamptz[], %(spot_sessions)s::integer[],
+                %(spot_deliveries)s::integer[], %(seqs)s::bigint[], %(prices)s::float8[],
+                %(prior_closes)s::float8[])
+         AS row (at, session, delivery, seq, price, prior_close)
     ON CONFLICT DO NOTHING
 ), entry AS (
     INSERT INTO gex.entries (
         "time", session_id, symbol, expiration, settlement, entry_ms, entry_n, epoch, batch,
         resets, quotes, first_seq, last_seq, spot_seq, received_at
     )
-    SELECT timestamptz 'epoch' + at * interval '1 microsecond', session, %(symbol)s,
-           %(expiration)s, %(settlement)s, entry_ms, entry_n, epoch, batch, resets, quotes,
-           first_seq, last_seq, spot_seq,
-           timestamptz 'epoch' + received * interval '1 microsecond'
-    FROM unnest(%(times)s::bigint[], %(sessions)s::integer[], %(entry_ms)s::bigint[],
-                %(entry_n)s::bigint[], %(epochs)s::bigint[], %(batches)s::bigint[],
-                %(resets)s::boolean[], %(quotes)s::integer[], %(first_seqs)s::bigint[],
-                %(last_seqs)s::bigint[], %(spot_seqs)s::bigint[], %(received)s::bigint[])
-         AS row (at, session, entry_ms, entry_n, epoch, batch, resets, quotes, first_seq,
-                 last_seq, spot_seq, received)
+    SELECT at, session, (%(symbols)s::text[])[delivery], (%(expirations)s::date[])[delivery],
+           (%(settlements)s::text[])[delivery], entry_ms, entry_n, epoch, batch, resets, quotes,
+           first_seq, last_seq, spot_seq, received
+    FROM unnest(%(times)s::timestamptz[], %(sessions)s::integer[], %(deliveries)s::integer[],
+                %(entry_ms)s::bigint[], %(entry_n)s::bigint[], %(epochs)s::bigint[],
+                %(batches)s::bigint[], %(resets)s::boolean[], %(quotes)s::integer[],
+                %(first_seqs)s::bigint[], %(last_seqs)s::bigint[], %(spot_seqs)s::bigint[],
+                %(received)s::timestamptz[])
+         AS row (at, session, delivery, entry_ms, entry_n, epoch, batch, resets, quotes,
+                 first_seq, last_seq, spot_seq, received)
     ON CONFLICT DO NOTHING
 )
-SELECT pg_advisory_xact_lock_shared(number, hashtext(%(shard)s))
-FROM (SELECT DISTINCT unnest(%(sessions)s::integer[])) AS session (number);
+SELECT pg_advisory_xact_lock_shared(session, hashtext((%(shards)s::text[])[delivery]))
+FROM (SELECT DISTINCT session, delivery
+      FROM unnest(%(sessions)s::integer[], %(deliveries)s::integer[]) AS row (session, delivery)
+     ) AS chain;
 
 -- name: own_chain
 SELECT pg_advisory_xact_lock(%(session_id)s, hashtext(%(shard)s));
 
 -- name: forget_checkpoints
 DELETE FROM gex.checkpoints c
-USING (SELECT session_id, min(first_seq) AS seq
-       FROM unnest(%(sessions)s::integer[], %(first_seqs)s::bigint[]) AS row (session_id, first_seq)
-       GROUP BY session_id) AS came
-WHERE c.session_id = came.session_id AND c.expiration = %(expiration)s
-  AND c.settlement = %(settlement)s AND c.seq >= came.seq;
+USING (SELECT session_id, (%(expirations)s::date[])[delivery] AS expiration,
+              (%(settlements)s::text[])[delivery] AS settlement, min(first_seq) AS seq
+       FROM unnest(%(sessions)s::integer[], %(deliveries)s::integer[], %(first_seqs)s::bigint[])
+            AS row (session_id, delivery, first_seq)
+       GROUP BY session_id, expiration, settlement) AS came
+WHERE c.session_id = came.session_id AND c.expiration = came.expiration
+  AND c.settlement = came.settlement AND c.seq >= came.seq;
 
 -- name: insert_checkpoint
 WITH span AS (
@@ -200,10 +204,12 @@ WITH span AS (
     ORDER BY seq DESC LIMIT 1
 ), candidate AS (
     SELECT q."time", q.symbol, q.strike, q."right", q.seq
-    FROM span, before, unnest(before.seqs) AS held (seq)
-    JOIN gex.quotes q ON q.session_id = %(session_id)s AND q.seq = held.seq
-    WHERE q."time" BETWEEN span.since AND span.until
-      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+    FROM span, before, unnest(before.seqs) AS held (seq), LATERAL (
+        SELECT * FROM gex.quotes
+        WHERE session_id = %(session_id)s AND seq = held.seq
+          AND "time" BETWEEN span.since AND span.until
+        OFFSET 0) AS q  -- each by its key, whatever the planner knows of the table
+    WHERE q.expiration = %(expiration)s AND q.settlement = %(settlement)s
     UNION ALL
     SELECT q."time", q.symbol, q.strike, q."right", q.seq
     FROM span, gex.quotes q
@@ -366,10 +372,12 @@ WITH start AS (
     ORDER BY seq DESC LIMIT 1
 ), candidate AS (
     SELECT q.*
-    FROM start, unnest(start.seqs) AS held (seq)
-    JOIN gex.quotes q ON q.session_id = %(session_id)s AND q.seq = held.seq
-    WHERE q."time" BETWEEN %(since)s AND %(until)s
-      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+    FROM start, unnest(start.seqs) AS held (seq), LATERAL (
+        SELECT * FROM gex.quotes
+        WHERE session_id = %(session_id)s AND seq = held.seq
+          AND "time" BETWEEN %(since)s AND %(until)s
+        OFFSET 0) AS q  -- each by its key, whatever the planner knows of the table
+    WHERE q.expiration = %(expiration)s AND q.settlement = %(settlement)s
     UNION ALL
     SELECT q.*
     FROM gex.quotes q

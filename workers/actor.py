@@ -35,6 +35,7 @@ from common.errors import (
     MemoryFullError,
     ServiceError,
 )
+from workers.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -100,6 +101,9 @@ class Policy:
 
     batch: int = 64
     """Entries of one delivery."""
+    small_bytes: int = 0
+    """A delivery of a stream takes more entries where these are small, until it is so large; 0:
+    it does not."""
     block_ms: int = 200
     gather_seconds: float = 0.0
     """A round that left room in its deliveries is followed by such a pause [s], so that the next
@@ -136,6 +140,13 @@ class Actor:
         self._together = handler if isinstance(handler, TogetherHandler) else None
         self._consumer = consumer
         self._policy = policy
+        self._mailbox = Mailbox(
+            streams,
+            handler.group,
+            consumer,
+            batch=policy.batch,
+            small_bytes=policy.small_bytes,
+        )
         self._monotonic = monotonic
         self._stop = threading.Event()
         self._known: set[str] = set()
@@ -187,13 +198,7 @@ class Actor:
             return 0
         count = 0
         try:
-            deliveries = self._streams.read(
-                self._handler.group,
-                self._consumer,
-                streams,
-                count=self._policy.batch,
-                block_ms=self._patience(),
-            )
+            deliveries = self._mailbox.read(streams, block_ms=self._patience())
         except ServiceError as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -205,13 +210,9 @@ class Actor:
                 self._process(stream, entries)
             count += len(entries)
         self._rest()
-        if self._policy.gather_seconds and deliveries and not self._is_full(deliveries):
+        if self._policy.gather_seconds and deliveries and not self._mailbox.holds_more:
             self._stop.wait(self._policy.gather_seconds)
         return count
-
-    def _is_full(self, deliveries: list[tuple[str, list[Entry]]]) -> bool:
-        """Whether there is more to read than one delivery takes."""
-        return any(len(entries) >= self._policy.batch for _, entries in deliveries)
 
     def _patience(self) -> int:
         """How long a read waits for entries [ms]; 0 would be for ever."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from common.bus import keys
@@ -20,7 +20,7 @@ from common.bus.spools import Spooled, Spools
 from common.bus.streams import Entry, Streams, id_order
 from common.errors import BusError, ServiceError, SpoolError, StorageError
 from common.spool import Place, Record, Spool
-from workers.actor import Handler, Outcome
+from workers.actor import Outcome, TogetherHandler
 
 log = logging.getLogger(__name__)
 _SLICE_SECONDS = 0.25
@@ -31,7 +31,7 @@ _WAITED_SECONDS = 2.0
 """Entries older than this wait for the store worker, and not for others [s]."""
 
 
-class Trimming(Handler, Protocol):
+class Trimming(TogetherHandler, Protocol):
     """A handler that can drop what everyone has acknowledged."""
 
     def trim(self, *, keep_seconds: float) -> None:
@@ -97,6 +97,24 @@ class SpoolingHandler:
             return self._put(stream, entries)
         self._away = False
         return outcome
+
+    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+        """Store the deliveries of a round in one step, while nothing is or may have to be spooled.
+
+        :raises ServiceError: that is not possible; the entries stay pending.
+        """
+        if self._spool.entries or self._memory.share() >= self._mark:
+            return []
+        last = self._spool.last
+        if any((stream, entry.id) in last for stream, entries in deliveries for entry in entries):
+            return []
+        try:
+            done = self._inner.handle_together(deliveries)
+        except StorageError:
+            self._away = True
+            raise
+        self._away = False
+        return done
 
     def maintain(self) -> None:
         """The inner handler's duties; where Redis is full, trimming comes first and is strict."""

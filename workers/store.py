@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client
-from common.bus.codec import Batch, Result
+from common.bus.codec import Batch, Batches, Result, Results
 from common.bus.streams import Entry, Streams, decoded
+from common.db.deliveries import Delivery, Greeks, Levels, Quotes
 from common.db.store import Saved, Store
 from common.errors import MalformedEntryError
 from common.models import JsonDict, Session
@@ -63,33 +64,34 @@ class StoreHandler:
         :raises RejectedError: the database refuses a row.
         :raises MalformedEntriesError: entries cannot be decoded; nothing was stored.
         """
-        symbol = keys.stream_symbol(stream)
-        if stream.startswith(keys.QUOTES_PREFIX):
-            contents = decoded(entries, Batch.decode)
-            batches = [(entry.id, batch) for entry, batch in zip(entries, contents, strict=True)]
-            saved = self._store.save_quotes(symbol, keys.stream_shard(stream), batches)
-            self._bury(stream, entries, saved, lambda n, at: batches[n][1].part(at).encode())
-            return Outcome(_counts("quotes", saved))
-        if stream.startswith(keys.GREEKS_PREFIX):
-            results = decoded(entries, Result.decode)
-            saved = self._store.save_greeks(symbol, results)
-            self._bury(stream, entries, saved, lambda n, at: results[n].part(at).encode())
-            return Outcome(_counts("greeks", saved))
-        levels = decoded(entries, _level)
-        saved = self._store.save_levels(levels, strike_seconds=self._strike_seconds)
-        return Outcome(_counts("levels", saved))
+        delivery = _delivery(stream, entries)
+        (saved,) = self._store.save([delivery], strike_seconds=self._strike_seconds)
+        self._bury(stream, entries, delivery, saved)
+        return Outcome(_counts(delivery, saved))
+
+    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+        """Store the deliveries of a round in one transaction; the streams that are done.
+
+        :raises StorageError: the database is out of reach; the entries stay pending.
+        :raises RejectedError: the database refuses a row; nothing was stored.
+        :raises MalformedEntriesError: entries cannot be decoded; nothing was stored.
+        """
+        given = [_delivery(stream, entries) for stream, entries in deliveries]
+        saved = self._store.save(given, strike_seconds=self._strike_seconds)
+        done = []
+        for (stream, entries), delivery, one in zip(deliveries, given, saved, strict=True):
+            self._bury(stream, entries, delivery, one)
+            done.append((stream, [entry.id for entry in entries], _counts(delivery, one)))
+        pending = self._streams.acknowledge_all(self.group, done)
+        return [stream for (stream, _, _), whole in zip(done, pending, strict=True) if whole]
 
     def _bury(
-        self,
-        stream: str,
-        entries: list[Entry],
-        saved: Saved,
-        fields: Callable[[int, list[int]], dict[str, bytes]],
+        self, stream: str, entries: Sequence[Entry], delivery: Delivery, saved: Saved
     ) -> None:
         """To the dead letters with the rows that the database refused, and with them alone."""
         for number in sorted({row.entry for row in saved.refused}):
             rows = [row for row in saved.refused if row.entry == number]
-            kept = fields(number, [row.place for row in rows])
+            kept = _part(delivery, number, [row.place for row in rows])
             letter = Entry(entries[number].id, {name.encode(): kept[name] for name in kept})
             reason = f"{len(rows)} rows refused: {rows[0].reason}"
             log.error("dead letter: %s %s: %s", stream, letter.id, reason)
@@ -148,8 +150,36 @@ class StoreHandler:
             self._store.close()
 
 
-def _counts(what: str, saved: Saved) -> dict[str, int]:
+def _delivery(stream: str, entries: Sequence[Entry]) -> Delivery:
+    """What entries hold.
+
+    :raises MalformedEntriesError: naming every one that cannot be decoded.
+    """
+    symbol, fields = keys.stream_symbol(stream), [entry.fields for entry in entries]
+    try:
+        if stream.startswith(keys.QUOTES_PREFIX):
+            ids = [entry.id for entry in entries]
+            return Quotes(symbol, keys.stream_shard(stream), ids, Batches.decode(fields))
+        if stream.startswith(keys.GREEKS_PREFIX):
+            return Greeks(symbol, Results.decode(fields))
+    except MalformedEntryError:
+        decoded(entries, Batch.decode if stream.startswith(keys.QUOTES_PREFIX) else Result.decode)
+        raise
+    return Levels(decoded(entries, _level))
+
+
+def _part(delivery: Delivery, number: int, places: list[int]) -> dict[str, bytes]:
+    """Fields of an entry with these rows of one."""
+    if isinstance(delivery, Quotes):
+        return delivery.batches.part(number, places).encode()
+    if isinstance(delivery, Greeks):
+        return delivery.results.part(number, places).encode()
+    raise TypeError("levels are refused as a whole")
+
+
+def _counts(delivery: Delivery, saved: Saved) -> dict[str, int]:
     """Names of counters; what did not happen has none."""
+    what = type(delivery).__name__.lower()
     counts = {f"{what}_stored": saved.rows - saved.conflated - len(saved.refused)}
     counts[f"{what}_known"] = saved.known
     if saved.conflated:

@@ -9,15 +9,16 @@ reader needs no dictionary. A layout that is unknown or damaged raises
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from common.errors import MalformedEntryError
-from common.models import GREEKS, QUOTE, SPOT, Rows
+from common.models import GREEKS, QUOTE, SPOT, Rows, join_rows
 
 SCHEMA = 2
 Fields = Mapping[bytes, bytes]
@@ -31,7 +32,7 @@ _SEQ = sum(QUOTE[name].itemsize for name in ("key", "flags", "time")) // _WORD.i
 """Words before the number of a quote, in an entry as in QUOTE."""
 
 
-class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What a quotes entry says of itself."""
 
     schema: int = SCHEMA
@@ -85,24 +86,53 @@ class Batch:
 
         :raises MalformedEntryError: when the entry is damaged or of an unknown schema.
         """
-        header = _header(fields, BatchHeader)
-        found = _rows(fields, b"q", _WIRE, header.quotes)
-        wire = found.view(_WORD).reshape(-1, _WIRE.itemsize // 4)
-        rows = np.empty((len(wire), QUOTE.itemsize // 4), _WORD)
-        rows[:, :_SEQ], rows[:, _SEQ + 2 :] = wire[:, :_SEQ], wire[:, _SEQ + 1 :]
-        quotes = rows.view(QUOTE).reshape(-1)
-        quotes["seq"] = wire[:, _SEQ]
-        quotes["seq"] += header.seq
+        header = _header(fields, _BATCH_HEADER)
+        quotes = _quotes(_data(fields, b"q", _WIRE, header.quotes), header.seq)
         header = msgspec.structs.replace(header, seq=0)
-        return cls(header, quotes, _rows(fields, b"s", SPOT, header.spots))
-
-    def part(self, places: list[int]) -> Self:
-        """A batch of these quotes alone, without prices of the underlying."""
-        header = msgspec.structs.replace(self.header, quotes=len(places), spots=0)
-        return type(self)(header, self.quotes[places], self.spots[:0])
+        return cls(header, quotes, _array(_data(fields, b"s", SPOT, header.spots), SPOT))
 
 
-class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Decoded quotes entries together: the rows of all of them, one entry after another."""
+
+    headers: Sequence[BatchHeader]
+    quotes: Rows
+    spots: Rows
+
+    @classmethod
+    def decode(cls, entries: Sequence[Fields]) -> Self:
+        """The batches of stream entries.
+
+        :raises MalformedEntryError: when any is damaged or of an unknown schema.
+        """
+        headers = [_header(fields, _BATCH_HEADER) for fields in entries]
+        pairs = list(zip(entries, headers, strict=True))
+        wire = b"".join([_data(fields, b"q", _WIRE, header.quotes) for fields, header in pairs])
+        spots = b"".join([_data(fields, b"s", SPOT, header.spots) for fields, header in pairs])
+        firsts = np.array([header.seq for header in headers], np.int64)
+        sizes = [header.quotes for header in headers]
+        return cls(headers, _quotes(wire, np.repeat(firsts, sizes)), _array(spots, SPOT))
+
+    @classmethod
+    def of(cls, batches: Iterable[Batch | Batches]) -> Self:
+        """Batches, or several together, as one."""
+        headers: list[BatchHeader] = []
+        quotes, spots = [], []
+        for batch in batches:
+            headers += batch.headers if isinstance(batch, Batches) else [batch.header]
+            quotes.append(batch.quotes)
+            spots.append(batch.spots)
+        return cls(headers, join_rows(quotes, QUOTE), join_rows(spots, SPOT))
+
+    def part(self, number: int, places: Sequence[int]) -> Batch:
+        """These quotes of one of the batches alone, without prices of the underlying."""
+        before = sum(header.quotes for header in self.headers[:number])
+        header = msgspec.structs.replace(self.headers[number], quotes=len(places), spots=0, seq=0)
+        return Batch(header, self.quotes[before + np.array(places)], self.spots[:0])
+
+
+class ResultHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What a Greeks entry says of itself."""
 
     schema: int = SCHEMA
@@ -130,17 +160,47 @@ class Result:
 
         :raises MalformedEntryError: when the entry is damaged or of an unknown schema.
         """
-        header = _header(fields, ResultHeader)
-        return cls(header, _rows(fields, b"r", GREEKS, header.rows))
+        header = _header(fields, _RESULT_HEADER)
+        return cls(header, _array(_data(fields, b"r", GREEKS, header.rows), GREEKS))
 
     def encode(self) -> dict[str, bytes]:
         """The fields of the stream entry."""
         return {"h": msgspec.msgpack.encode(self.header), "r": self.rows.tobytes()}
 
-    def part(self, places: list[int]) -> Self:
-        """These rows alone."""
-        header = msgspec.structs.replace(self.header, rows=len(places))
-        return type(self)(header, self.rows[places])
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Decoded Greeks entries together: the rows of all of them, one entry after another."""
+
+    headers: Sequence[ResultHeader]
+    rows: Rows
+
+    @classmethod
+    def decode(cls, entries: Sequence[Fields]) -> Self:
+        """The results of stream entries.
+
+        :raises MalformedEntryError: when any is damaged or of an unknown schema.
+        """
+        headers = [_header(fields, _RESULT_HEADER) for fields in entries]
+        pairs = zip(entries, headers, strict=True)
+        rows = b"".join([_data(fields, b"r", GREEKS, header.rows) for fields, header in pairs])
+        return cls(headers, _array(rows, GREEKS))
+
+    @classmethod
+    def of(cls, results: Iterable[Result | Results]) -> Self:
+        """Results, or several together, as one."""
+        headers: list[ResultHeader] = []
+        rows = []
+        for result in results:
+            headers += result.headers if isinstance(result, Results) else [result.header]
+            rows.append(result.rows)
+        return cls(headers, join_rows(rows, GREEKS))
+
+    def part(self, number: int, places: Sequence[int]) -> Result:
+        """These rows of one of the results alone."""
+        before = sum(header.rows for header in self.headers[:number])
+        header = msgspec.structs.replace(self.headers[number], rows=len(places))
+        return Result(header, self.rows[before + np.array(places)])
 
 
 class StateBlob(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -206,9 +266,15 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 HeaderT = TypeVar("HeaderT", BatchHeader, ResultHeader)
 
 
-def _header(fields: Fields, kind: type[HeaderT]) -> HeaderT:
+_BATCH_HEADER, _RESULT_HEADER = (
+    msgspec.msgpack.Decoder(BatchHeader),
+    msgspec.msgpack.Decoder(ResultHeader),
+)
+
+
+def _header(fields: Fields, decoder: msgspec.msgpack.Decoder[HeaderT]) -> HeaderT:
     try:
-        header = msgspec.msgpack.decode(fields[b"h"], type=kind)
+        header = decoder.decode(fields[b"h"])
     except KeyError as error:
         raise MalformedEntryError("entry without a header field 'h'") from error
     except _UNREADABLE as error:
@@ -218,14 +284,28 @@ def _header(fields: Fields, kind: type[HeaderT]) -> HeaderT:
     return header
 
 
-def _rows(fields: Fields, name: bytes, layout: np.dtype[Any], count: int) -> Rows:
+def _data(fields: Fields, name: bytes, layout: np.dtype[Any], count: int) -> bytes:
     data = fields.get(name, b"")
     if len(data) != count * layout.itemsize:
         raise MalformedEntryError(
             f"field '{name.decode()}' holds {len(data)} bytes, {count} rows need "
             f"{count * layout.itemsize}"
         )
-    return _array(data, layout)
+    return data
+
+
+def _quotes(data: bytes, firsts: int | npt.NDArray[np.int64]) -> Rows:
+    """The quotes of entries.
+
+    :param firsts: what their numbers count from, of all or of each.
+    """
+    wire = np.frombuffer(data, _WORD).reshape(-1, _WIRE.itemsize // 4)
+    rows = np.empty((len(wire), QUOTE.itemsize // 4), _WORD)
+    rows[:, :_SEQ], rows[:, _SEQ + 2 :] = wire[:, :_SEQ], wire[:, _SEQ + 1 :]
+    quotes: Rows = rows.view(QUOTE).reshape(-1)
+    quotes["seq"] = wire[:, _SEQ]
+    quotes["seq"] += firsts
+    return quotes
 
 
 def _array(data: bytes, layout: np.dtype[Any]) -> Rows:

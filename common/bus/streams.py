@@ -106,9 +106,10 @@ class Streams:
             return sorted(text(name) for name in self.client.smembers(keys.STREAMS))
 
     def read(
-        self, group: str, consumer: str, streams: list[str], *, count: int, block_ms: int
+        self, group: str, consumer: str, streams: list[str], *, count: int, block_ms: int | None
     ) -> list[tuple[str, list[Entry]]]:
-        """New entries of several streams, waiting up to ``block_ms`` for the first."""
+        """New entries of several streams, waiting up to ``block_ms`` for the first; None: not at
+        all."""
         with bus_errors():
             reply = self.client.xreadgroup(
                 group, consumer, dict.fromkeys(streams, ">"), count=count, block=block_ms
@@ -151,13 +152,28 @@ class Streams:
         :returns: False, with nothing changed, where one of them is not pending: Redis was set
             back to before it had delivered it, or somebody else has acknowledged it.
         """
-        pairs: list[Any] = [part for item in counts.items() for part in item]
+        names, values = self._acknowledgement(group, stream, ids, counts)
         with bus_errors():
-            done = self._acknowledge(
-                keys=[stream, keys.counters(keys.stream_symbol(stream))],
-                args=[group, len(counts), *pairs, *ids],
-            )
-        return bool(done)
+            return bool(self._acknowledge(keys=names, args=values))
+
+    def acknowledge_all(
+        self, group: str, done: Sequence[tuple[str, list[str], dict[str, int]]]
+    ) -> list[bool]:
+        """Acknowledge entries of several streams in one round trip, as :meth:`acknowledge` does
+        those of one; a list of (stream, ids, counts)."""
+        with bus_errors(), self.client.pipeline(transaction=False) as pipe:
+            for stream, ids, counts in done:
+                names, values = self._acknowledgement(group, stream, ids, counts)
+                self._acknowledge(keys=names, args=values, client=pipe)
+            return [bool(reply) for reply in pipe.execute()]
+
+    def _acknowledgement(
+        self, group: str, stream: str, ids: list[str], counts: dict[str, int]
+    ) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of the script."""
+        pairs: list[Any] = [part for item in counts.items() for part in item]
+        names = [stream, keys.counters(keys.stream_symbol(stream))]
+        return names, [group, len(counts), *pairs, *ids]
 
     def bury(
         self,

@@ -12,9 +12,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from common.db.arrays import Array, ArrayDumper
 from common.db.sql import queries
 from common.errors import RejectedError, SlowStatementError, StorageError, UsageError
 
+psycopg.adapters.register_dumper(Array, ArrayDumper)
 Connection = psycopg.Connection[tuple[Any, ...]]
 ANOTHER_SCHEMA = (
     psycopg.errors.UndefinedTable,

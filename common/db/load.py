@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from common.bus.codec import Batch
 from common.clock import to_datetime
 from common.db.connection import ANOTHER_SCHEMA, Connection, query
-from common.db.rows import DAY_US, Table, near
-from common.errors import RejectedError
+from common.db.deliveries import DAY_US, Sessions
+from common.db.rows import Table
 
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 T = TypeVar("T")
@@ -47,6 +46,11 @@ class Loader:
         it fails the transaction, to be tried again carefully: rarely, so that the savepoints
         cost a transaction nothing as a rule."""
         self._repeating: set[str] = set()
+
+    @property
+    def by_parts(self) -> bool:
+        """Whether what becomes of rows is to be known of a delivery by itself."""
+        return self.careful or bool(self._repeating)
 
     def load(self, connection: Connection, table: Table, times: Times) -> tuple[int, list[Refused]]:
         """Rows that are new, and those that the database refuses, found by halving."""
@@ -114,36 +118,12 @@ def _copy_in(connection: Connection, name: str, table: Table) -> None:
             copy.write(piece)
 
 
-def timely(table: Table, sessions: Sequence[str]) -> tuple[Table, list[Refused]]:
-    """The rows whose time can be of their session, and the others.
-
-    :param sessions: key of the session of each entry.
-    """
-    fits = np.zeros(len(table), np.bool_)
-    for key in set(sessions):
-        own = np.array([session == key for session in sessions])[table.entries]
-        fits |= own & near(table.times, key)
+def timely(table: Table, sessions: Sessions) -> tuple[Table, list[Refused]]:
+    """The rows whose time can be of their session, and the others."""
+    fits = sessions.near(table.times, table.entries)
     if fits.all():
         return table, []
     odd = np.flatnonzero(~fits)
     places = zip(table.entries[odd].tolist(), table.places[odd].tolist(), strict=True)
     refused = [Refused(entry, place, "its time is not of its session") for entry, place in places]
     return table.take(np.flatnonzero(fits)), refused
-
-
-def spot_values(symbol: str, batches: Sequence[Batch], sessions: Any) -> dict[str, Any]:
-    """Prices of the underlying as columns; ``sessions`` are the numbers of the batches'.
-
-    :raises RejectedError: when the time of one cannot be of its session.
-    """
-    spots = np.concatenate([batch.spots for batch in batches])
-    if not all(near(batch.spots["time"], batch.header.session).all() for batch in batches):
-        raise RejectedError(f"the time of a price of {symbol} is not of its session")
-    return {
-        "symbol": symbol,
-        "spot_times": spots["time"].tolist(),
-        "spot_sessions": np.repeat(sessions, [len(batch.spots) for batch in batches]).tolist(),
-        "seqs": spots["seq"].tolist(),
-        "prices": spots["price"].tolist(),
-        "prior_closes": spots["prior_close"].tolist(),
-    }

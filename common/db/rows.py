@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from functools import lru_cache
+from datetime import timedelta
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from common.bus.codec import Batch, BatchHeader, Result
-from common.bus.streams import id_order
-from common.clock import SECOND, to_datetime
+from common.clock import to_datetime
 from common.db.binary import (
     POSTGRES_EPOCH_DAY,
     Column,
@@ -30,12 +27,10 @@ from common.db.binary import (
     pack,
     prices,
 )
+from common.db.deliveries import GreekEntries, Numbers, QuoteEntries
 from common.levels_json import front_max_pain
-from common.models import FLAG_WITHDRAWN, BoolArray, Expiry, JsonDict, Rows, Session, Status
+from common.models import FLAG_WITHDRAWN, Expiry, JsonDict, Session, Status
 
-DAY_US = 86_400 * SECOND
-FAR_DAYS = 32
-"""An instant further from its session's date is no market time of it."""
 _LABELS = tuple(status.label.encode() for status in Status)
 
 
@@ -70,21 +65,18 @@ class Table:
         return pack(self.columns, len(self))
 
 
-def quote_table(symbol: str, expiry: Expiry, batches: Sequence[Batch], sessions: Rows) -> Table:
-    """Rows of ``gex.quotes``.
-
-    :param sessions: number of the session of each batch.
-    """
-    rows = _together([batch.quotes for batch in batches])
-    sizes = [len(batch.quotes) for batch in batches]
-    one = np.zeros(len(rows), dtype=np.int64)
+def quote_table(brought: QuoteEntries) -> Table:
+    """Rows of ``gex.quotes``."""
+    rows, sizes, of = brought.batches.quotes, brought.sizes, brought.delivery
+    settlements = [expiry.settlement.encode() for expiry in brought.expiries]
+    each = np.repeat(of, sizes)
     columns: list[Column] = [
         instants(rows["time"]),
-        Fixed(np.repeat(sessions, sizes), ">i4"),
+        Fixed(np.repeat(brought.sessions.numbers, sizes), ">i4"),
         Fixed(rows["seq"], ">i8"),
-        Texts(one, (symbol.encode(),)),
-        Fixed(one + _day(expiry), ">i4"),
-        Texts(one, (expiry.settlement.encode(),)),
+        _texts([symbol.encode() for symbol in brought.symbols], each),
+        Fixed(np.array([_day(expiry) for expiry in brought.expiries])[each], ">i4"),
+        _texts(settlements, each),
         *_contract(rows["key"]),
         *(prices(rows[name]) for name in ("bid", "ask", "last")),
         *(counts(rows[n]) for n in ("bid_size", "ask_size", "volume", "open_interest")),
@@ -95,28 +87,26 @@ def quote_table(symbol: str, expiry: Expiry, batches: Sequence[Batch], sessions:
     return Table("quotes", tuple(columns), rows["time"], *_origins(sizes))
 
 
-def greek_table(symbol: str, results: Sequence[Result], sessions: Rows) -> Table:
-    """Rows of ``gex.greeks``.
-
-    :param sessions: number of the session of each result.
-    """
-    rows = _together([result.rows for result in results])
-    sizes = [len(result.rows) for result in results]
-    expiries = [Expiry.from_shard(result.header.shard) for result in results]
-    one = np.zeros(len(rows), dtype=np.int64)
+def greek_table(brought: GreekEntries) -> Table:
+    """Rows of ``gex.greeks``."""
+    rows, sizes, headers = brought.results.rows, brought.sizes, brought.results.headers
+    expiries = [Expiry.from_shard(shard) for shard in brought.shards]
+    expiry = np.repeat(brought.shard, sizes)
+    sources = list(dict.fromkeys(header.forward_source for header in headers))
+    source = np.array([sources.index(header.forward_source) for header in headers], np.int64)
     columns: list[Column] = [
         instants(rows["time"]),
-        Fixed(np.repeat(sessions, sizes), ">i4"),
+        Fixed(np.repeat(brought.sessions.numbers, sizes), ">i4"),
         Fixed(rows["seq"], ">i8"),
-        Texts(one, (symbol.encode(),)),
-        Fixed(np.repeat([_day(expiry) for expiry in expiries], sizes), ">i4"),
-        _texts([expiry.settlement.encode() for expiry in expiries], sizes),
+        _texts([symbol.encode() for symbol in brought.symbols], np.repeat(brought.delivery, sizes)),
+        Fixed(np.array([_day(expiry) for expiry in expiries])[expiry], ">i4"),
+        _texts([expiry.settlement.encode() for expiry in expiries], expiry),
         *_contract(rows["key"]),
         Texts(np.minimum(rows["status"], len(_LABELS) - 1), _LABELS),
-        _texts(rows["side"].tolist(), [1] * len(rows)),
+        _letters(rows["side"]),
         *(floats(rows[name]) for name in ("iv", "delta", "gamma")),
-        floats(np.repeat(np.array([r.header.basis for r in results]), sizes)),
-        _texts([result.header.forward_source.encode() for result in results], sizes),
+        floats(np.repeat(np.array([header.basis for header in headers]), sizes)),
+        _texts([text.encode() for text in sources], np.repeat(source, sizes)),
     ]
     return Table("greeks", tuple(columns), rows["time"], *_origins(sizes))
 
@@ -130,51 +120,6 @@ def last_of_each(table: Table, contracts: npt.NDArray[Any], period_us: int) -> T
     marks = np.concatenate([contracts.reshape(len(table), -1), slots], axis=1)[::-1]
     _, first = np.unique(marks, axis=0, return_index=True)
     return table.take(np.sort(len(table) - 1 - first))
-
-
-def entry_values(entries: Sequence[tuple[str, Batch]]) -> dict[str, list[Any]]:
-    """Columns of ``gex.entries``, a list each, but for the sessions."""
-    columns: dict[str, list[Any]] = {
-        name: []
-        for name in (
-            "times entry_ms entry_n epochs batches resets quotes first_seqs last_seqs spot_seqs "
-            "received"
-        ).split()
-    }
-    for entry_id, batch in entries:
-        header, quotes, spots = batch.header, batch.quotes, batch.spots
-        milliseconds, number = id_order(entry_id)
-        columns["times"].append(_newest(np.concatenate([quotes["time"], spots["time"]]), header))
-        columns["entry_ms"].append(milliseconds)
-        columns["entry_n"].append(number)
-        columns["epochs"].append(header.epoch)
-        columns["batches"].append(header.batch)
-        columns["resets"].append(header.reset)
-        columns["quotes"].append(len(quotes))
-        columns["first_seqs"].append(int(quotes["seq"].min()) if len(quotes) else None)
-        columns["last_seqs"].append(int(quotes["seq"].max()) if len(quotes) else None)
-        columns["spot_seqs"].append(int(spots["seq"].max()) if len(spots) else None)
-        columns["received"].append(header.received_us)
-    return columns
-
-
-def near(times: npt.NDArray[np.int64], session: str) -> BoolArray:
-    """Whether instants [us] can be market times of a session, by its key."""
-    noon = session_noon(session)
-    found: BoolArray = (times >= noon - FAR_DAYS * DAY_US) & (times <= noon + FAR_DAYS * DAY_US)
-    return found
-
-
-@lru_cache(64)
-def session_noon(session: str) -> int:
-    """Noon UTC of the trading date in a session's key [us]."""
-    day = date.fromisoformat(session.split(":")[1])
-    return (day.toordinal() - date(1970, 1, 1).toordinal()) * DAY_US + DAY_US // 2
-
-
-def _newest(times: npt.NDArray[np.int64], header: BatchHeader) -> int:
-    times = times[near(times, header.session)]
-    return int(times.max()) if len(times) else session_noon(header.session)
 
 
 def level_row(at: int, session: int, result: JsonDict) -> dict[str, Any]:
@@ -225,23 +170,24 @@ def _day(expiry: Expiry) -> int:
     return expiry.expiration.toordinal() - POSTGRES_EPOCH_DAY
 
 
-def _texts(values: Sequence[bytes], sizes: Sequence[int]) -> Texts:
+def _texts(values: Sequence[bytes], which: Index) -> Texts:
+    """Texts by their numbers, of which some may be the same."""
     choices = sorted(set(values)) or [b""]
-    codes = np.searchsorted(choices, values) if values else np.zeros(0, dtype=np.int64)
-    return Texts(np.repeat(codes, sizes), tuple(choices))
+    return Texts(np.array([choices.index(value) for value in values], np.int64)[which], (*choices,))
 
 
-def _together(parts: Sequence[Rows]) -> Rows:
-    """Rows of one layout one after another; each as a whole, as fields are slow to copy."""
-    layout = parts[0].dtype
-    return np.concatenate([part.view(f"V{layout.itemsize}") for part in parts]).view(layout)
+def _letters(values: npt.NDArray[np.bytes_]) -> Texts:
+    """Of one character each, or none."""
+    letters = np.ascontiguousarray(values).view(np.uint8)
+    found = np.flatnonzero(np.bincount(letters, minlength=256))
+    codes = np.zeros(256, np.int64)
+    codes[found] = np.arange(len(found))
+    choices = [bytes([letter]) if letter else b"" for letter in found.tolist()]
+    return Texts(codes[letters], (*choices,) or (b"",))
 
 
-def _origins(sizes: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _origins(sizes: Numbers) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(number of the entry, place within it) of each row."""
-    total = sum(sizes)
-    starts = np.cumsum([0, *sizes[:-1]])
-    return (
-        np.repeat(np.arange(len(sizes)), sizes).astype(np.int64),
-        (np.arange(total) - np.repeat(starts, sizes)).astype(np.int64),
-    )
+    ends = np.cumsum(sizes)
+    places = np.arange(sizes.sum()) - np.repeat(ends - sizes, sizes)
+    return np.repeat(np.arange(len(sizes)), sizes), places

@@ -336,9 +336,9 @@ class CutStore(Store):
         super().__init__(connect, software="test")
         self._cut = False
 
-    def save_quotes(self, symbol: str, shard: str, entries: Any) -> Saved:
+    def save(self, *deliveries: Any, **options: Any) -> list[Saved]:
         """Commit, and lose the answer the first time."""
-        saved = super().save_quotes(symbol, shard, entries)
+        saved = super().save(*deliveries, **options)
         if not self._cut:
             self._cut = True
             self.close()

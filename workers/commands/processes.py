@@ -41,6 +41,8 @@ _QUICK_SECONDS = 0.5
 meanwhile."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
+_SMALL_BYTES = 2**20
+"""As much of a stream, in small entries, a store worker takes at once [bytes]."""
 _FLOWER_TASKS = 1000
 """Flower remembers so many tasks of six kilobytes each; by itself it would a hundred thousand,
 and grow for a day."""
@@ -270,7 +272,12 @@ def worker_store(
         max_bytes=max_bytes,
     )
     wait_for(handler.open, seconds=_SPOOL_PATIENCE, what="the spool")
-    policy = replace(_policy(settings), gather_seconds=settings.gather_milliseconds / 1000.0)
+    policy = replace(
+        _policy(settings),
+        small_bytes=_SMALL_BYTES,
+        gather_seconds=settings.gather_milliseconds / 1000.0,
+    )
+    be_prompt()
     _run(Actor(Streams(client), handler, name, policy))
 
 

@@ -28,12 +28,26 @@ class Stored(Recorder):
 
     away = False
     trimmed: list[float]
+    bus: Streams
+    together = 0
 
     def handle(self, stream: str, entries: list) -> object:  # type: ignore[type-arg,override]
         """Store them."""
         if self.away:
             raise StorageError("PostgreSQL: away")
         return super().handle(stream, entries)
+
+    def handle_together(self, deliveries: list) -> list[str]:  # type: ignore[type-arg]
+        """Store them in one step; what is left to do is to acknowledge them."""
+        if self.away:
+            raise StorageError("PostgreSQL: away")
+        self.together += 1
+        for stream, entries in deliveries:
+            outcome = super().handle(stream, entries)
+            self.bus.acknowledge(
+                self.group, stream, [entry.id for entry in entries], dict(outcome.counts)
+            )
+        return [stream for stream, _ in deliveries]
 
     def trim(self, *, keep_seconds: float) -> None:
         """Note it."""
@@ -54,7 +68,7 @@ class House:
         self.streams = Streams(client)
         self.memory, self.clock, self.wall = FakeMemory(), Clock(), Clock()
         self.stored = Stored([STREAM, OTHER])
-        self.stored.trimmed = []
+        self.stored.trimmed, self.stored.bus = [], self.streams
         self.sent = 0
         self.start()
 
@@ -117,6 +131,24 @@ def test_with_room_nothing_is_spooled(house: House) -> None:
     house.step()
     assert house.stored_numbers() == [1, 2, 3]
     assert house.counters() == {"seen": 3}
+
+
+def test_a_round_is_stored_in_one_step_unless_something_is_or_may_be_spooled(
+    house: House,
+) -> None:
+    house.memory.filled = ROOM
+    house.put()
+    house.put(stream=OTHER)
+    house.step()
+    assert (house.stored.together, house.stored_numbers()) == (1, [4, 5, 6, 1, 2, 3])
+    house.memory.filled, house.stored.away = FULL, True
+    house.put()
+    house.step()
+    assert (house.stored.together, house.spool.entries) == (1, 3)
+    house.memory.filled = ROOM
+    house.put()
+    house.step()
+    assert (house.stored.together, house.spool.entries) == (1, 6), "it goes behind what waits"
 
 
 def test_an_absent_database_is_spooled_for(house: House) -> None:

@@ -9,12 +9,23 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
-from fakes import SESSION, SHARD, STREAM, append, letters, make_batch, make_quotes, make_session
+from fakes import (
+    SESSION,
+    SHARD,
+    STREAM,
+    append,
+    letters,
+    make_batch,
+    make_quotes,
+    make_session,
+    pending,
+)
 
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch, Result, ResultHeader
 from common.bus.streams import Entry, Streams
+from common.db.deliveries import Delivery, Greeks, Quotes
 from common.db.load import Refused
 from common.db.store import Saved
 from common.errors import MalformedEntryError, StorageError
@@ -22,6 +33,7 @@ from common.models import GREEKS, JsonDict, Session
 from workers.actor import Actor, Policy
 from workers.store import StoreHandler
 
+POLICY = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0)
 LEVEL = {"symbol": "SPY", "levels": {"net_gex": 1.0}}
 
 
@@ -35,32 +47,33 @@ class FakeStore:
         self.cadences: list[float] = []
         self.described: list[Session] = []
         self.news = False
+        self.known = self.conflated = 0
         self.refused: tuple[Refused, ...] = ()
+        self.transactions = 0
         self.away = False
         self.closed = False
 
-    def save_quotes(self, symbol: str, shard: str, entries: Sequence[tuple[str, Batch]]) -> Saved:
-        """Every row is new, but for those it is told to refuse."""
+    def save(self, deliveries: Sequence[Delivery], *, strike_seconds: float) -> list[Saved]:
+        """Every quote and level is new, but for those it is told to refuse; one row of Greeks
+        was there before."""
         if self.away:
             raise StorageError("PostgreSQL: away")
-        rows = sum(len(batch.quotes) for _, batch in entries)
-        self.quotes.append((symbol, shard, rows))
-        self.news = True
-        return Saved(rows, refused=self.refused)
+        self.transactions += 1
+        return [self._saved(delivery, strike_seconds) for delivery in deliveries]
 
-    def save_greeks(self, symbol: str, results: Sequence[Result]) -> Saved:
-        """One row was there before."""
-        rows = sum(len(result.rows) for result in results)
-        self.greeks.append((symbol, rows))
-        return Saved(rows, 1, refused=self.refused)
-
-    def save_levels(
-        self, levels: Sequence[tuple[int, str, JsonDict]], *, strike_seconds: float
-    ) -> Saved:
-        """Every row is new."""
-        self.levels += levels
+    def _saved(self, delivery: Delivery, strike_seconds: float) -> Saved:
+        if isinstance(delivery, Quotes):
+            rows = len(delivery.batches.quotes)
+            self.quotes.append((delivery.symbol, delivery.shard, rows))
+            self.news = True
+            return Saved(rows, self.known, self.conflated, self.refused)
+        if isinstance(delivery, Greeks):
+            rows = len(delivery.results.rows)
+            self.greeks.append((delivery.symbol, rows))
+            return Saved(rows, 1, refused=self.refused)
+        self.levels += delivery.levels
         self.cadences.append(strike_seconds)
-        return Saved(len(levels))
+        return Saved(len(delivery.levels))
 
     def make_checkpoints(self) -> int:
         """None is due."""
@@ -224,8 +237,8 @@ def test_greeks_that_are_refused_are_buried_alone(
 
 
 def test_what_is_conflated_is_counted_by_itself(handler: StoreHandler, store: FakeStore) -> None:
-    store.save_quotes = lambda *_: Saved(10, 2, 3)  # type: ignore[method-assign]
-    assert handler.handle(STREAM, [quotes_entry()]).counts == {
+    store.known, store.conflated = 2, 3
+    assert handler.handle(STREAM, [quotes_entry()] * 5).counts == {
         "quotes_stored": 7,
         "quotes_known": 2,
         "quotes_conflated": 3,
@@ -243,7 +256,7 @@ def test_the_database_away_costs_nothing_and_counters_agree_in_the_end(
         Streams(client),
         handler,
         "store-0",
-        Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0),
+        POLICY,
         monotonic=lambda: 0.0,
     )
     store.away = True
@@ -258,6 +271,58 @@ def test_the_database_away_costs_nothing_and_counters_agree_in_the_end(
     actor.stop()
     actor.run()
     assert store.closed
+
+
+def everything_at_once(client: fakeredis.FakeRedis) -> None:
+    """An entry of every kind, in its stream."""
+    append(client, make_batch(1, quotes=make_quotes()), make_batch(2, quotes=make_quotes()))
+    greeks, level = greeks_entry(3), level_entry()
+    for stream, entry in ((keys.greeks("SPY"), greeks), (keys.level_stream("SPY"), level)):
+        Streams(client).register(stream)
+        client.xadd(stream, dict(entry.fields))
+
+
+def test_a_round_is_one_transaction(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    everything_at_once(client)
+    actor = Actor(Streams(client), handler, "store-0", POLICY, monotonic=lambda: 0.0)
+    assert (actor.step(), actor.handled, store.transactions) == (4, 4, 1)
+    assert (store.quotes, store.greeks) == ([("SPY", SHARD, 44)], [("SPY", 3)])
+    assert store.levels == [(17, SESSION, LEVEL)]
+    counters = Cache(client).counters("SPY")
+    stored = [counters[f"{what}_stored"] for what in ("quotes", "greeks", "levels")]
+    assert stored == [44, 3, 1]
+    assert pending(client, keys.STORE_GROUP) == []
+
+
+def test_what_cannot_be_read_costs_the_others_of_its_round_nothing(
+    client: fakeredis.FakeRedis, handler: StoreHandler, store: FakeStore
+) -> None:
+    everything_at_once(client)
+    client.xadd(keys.greeks("SPY"), {"h": b"?"})
+    actor = Actor(Streams(client), handler, "store-0", POLICY, monotonic=lambda: 0.0)
+    actor.step()
+    assert (store.quotes, store.greeks) == ([("SPY", SHARD, 44)], [("SPY", 3)])
+    assert store.levels == [(17, SESSION, LEVEL)]
+    (letter,) = letters(client, keys.STORE_GROUP)
+    assert letter[b"f:h"] == b"?"
+    assert Cache(client).counters("SPY")["quotes_stored"] == 44
+
+
+def test_what_redis_no_longer_owes_is_not_counted(
+    client: fakeredis.FakeRedis, handler: StoreHandler
+) -> None:
+    """It was set back, or somebody else has acknowledged it, while the database wrote."""
+    everything_at_once(client)
+    streams = handler.streams()
+    found = Streams(client).read(keys.STORE_GROUP, "store-0", streams, count=9, block_ms=1)
+    (entry_id,) = [entries[0].id for stream, entries in found if stream == keys.greeks("SPY")]
+    client.xack(keys.greeks("SPY"), keys.STORE_GROUP, entry_id)
+    done = handler.handle_together(found)
+    assert sorted(done) == sorted(set(streams) - {keys.greeks("SPY")})
+    counters = Cache(client).counters("SPY")
+    assert (counters["quotes_stored"], counters.get("greeks_stored")) == (44, None)
 
 
 # --- duties ----------------------------------------------------------------------------------
