@@ -61,5 +61,8 @@ def _differ(rows: Rows, said: Rows, names: tuple[str, ...]) -> BoolArray:
     differ = np.zeros(rows.size, np.bool_)
     for name in names:
         now, before = rows[name], said[name]
-        differ |= (now != before) & ~(np.isnan(now) & np.isnan(before))
+        unlike = now != before
+        if now.dtype.kind == "f":
+            unlike &= (now == now) | (before == before)  # noqa: PLR0124  NaN is not itself
+        differ |= unlike
     return differ

@@ -12,8 +12,11 @@ import numpy as np
 from common.models import BoolArray, FloatArray, Rows
 from workers.simulator.changes import ChainChanges
 from workers.simulator.market import Day, Places, Underlying
-from workers.simulator.rows import GREEK_FIELDS, chain_lines
+from workers.simulator.rows import GREEK_FIELDS, WHOLE_FIELDS, chain_lines
 from workers.simulator.trades import Trades
+
+_WHOLE_COLUMNS = ("open_interest", "ask_size", "bid_size", "volume")
+"""The columns behind WHOLE_FIELDS."""
 
 
 class Listener(Protocol):
@@ -113,6 +116,8 @@ class Desk:
         strikes, puts = self.contracts.strikes[places], self.contracts.puts[places]
         spot = self.underlying.last
         intrinsics = np.maximum(np.where(puts, strikes - spot, spot - strikes), 0.0)
+        counts = np.array([rows[name] for name in _WHOLE_COLUMNS], np.float64)
+        counts[counts < 0.0] = np.nan  # not known
         columns = day.analytics(self.at_us, places, mids)
         if not greeks:
             columns = {name: at for name, at in columns.items() if name not in GREEK_FIELDS}
@@ -132,13 +137,5 @@ class Desk:
                 "NetChangePct": np.where(befores > 0.0, (lasts - befores) / befores, np.nan),
                 "Open": self.trades.opens[places],
                 "PreviousClose": befores,
-                "DailyOpenInterest": _counts(rows["open_interest"]),
-                "AskSize": _counts(rows["ask_size"]),
-                "BidSize": _counts(rows["bid_size"]),
-                "Volume": _counts(rows["volume"]),
+                **dict(zip(WHOLE_FIELDS, counts, strict=True)),
             }
-
-
-def _counts(values: FloatArray) -> FloatArray:
-    """Counts with NaN for the unknown, which is negative."""
-    return np.where(values < 0, np.nan, values)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from common.clock import to_datetime
 from common.models import JsonDict
 from workers.simulator.desk import Desk
-from workers.simulator.rows import number_text
+from workers.simulator.rows import number_texts
 
 INVALID_SYMBOL = "FAILED, INVALID SYMBOL"
 _VENUE = "SIM"
@@ -50,9 +50,8 @@ class Quoted:
         scale = 100.0 if percent else 1.0
         numbers["NetChange"] = change
         numbers["NetChangePct"] = scale * change / before if before else math.nan
-        texts = {
-            name: number_text(value) for name, value in numbers.items() if math.isfinite(value)
-        }
+        known = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        texts = dict(zip(known, number_texts([*known.values()]), strict=True))
         desk, place = self.desk, self.place
         traded = desk.underlying.time if place is None else int(desk.trades.times[place])
         times = {"TradeTime": wire_time(traded)} if traded else {}

@@ -47,7 +47,8 @@ class Subscription(ABC):
     async def wait(self, seconds: float) -> None:
         """Return when woken, or when the time has passed."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), max(seconds, 0.0))
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._woken.wait()
         self._woken.clear()
 
 
@@ -76,7 +77,9 @@ class ChainSubscription(Subscription):
 
     def take(self) -> list[bytes]:
         """The rows that have changed since the last call."""
-        places = np.flatnonzero(self._pending)
+        (places,) = self._pending.nonzero()
+        if not places.size:
+            return []
         self._pending[places] = False
         return self._desk.lines(places, greeks=self._greeks)
 
