@@ -47,7 +47,7 @@ class ChainChanges:
         changed[turn] |= _differ(rows[turn], said[turn], _IN_TURN)
         changed |= ~_listed(said)
         places = np.flatnonzero(changed & _listed(rows))
-        said[places] = rows[places]
+        said.put(places, rows.take(places))  # whole rows at once, not field by field
         return places
 
 

@@ -72,7 +72,7 @@ class Desk:
         )
         if moved:
             self.underlying = board.underlying
-        self.trades.take(self.said[places], places)
+        self.trades.take(self.said.take(places), places)
         for stale in self._stale.values():
             stale[places] = True
         for listener in self.listeners:
@@ -110,7 +110,7 @@ class Desk:
 
     def _columns(self, places: Places, *, greeks: bool) -> dict[str, FloatArray]:
         """Every field of a chain row."""
-        rows, day = self.said[places], self.day
+        rows, day = self.said.take(places), self.day
         bids, asks, lasts = rows["bid"], rows["ask"], rows["last"]
         mids, befores = 0.5 * (bids + asks), day.previous_closes[places]
         strikes, puts = self.contracts.strikes[places], self.contracts.puts[places]

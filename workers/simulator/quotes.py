@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
-from common.clock import to_datetime
+from common.clock import SECOND, to_datetime
 from common.models import JsonDict
 from workers.simulator.desk import Desk
 from workers.simulator.rows import number_texts
@@ -60,7 +61,12 @@ class Quoted:
 
 def wire_time(at_us: int) -> str:
     """An instant as TradeStation writes it: RFC 3339, UTC, whole seconds."""
-    return to_datetime(at_us).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(at_us // SECOND)
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return to_datetime(seconds * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _underlying(desk: Desk) -> dict[str, float]:
