@@ -46,7 +46,7 @@ class ChainChanges:
         turn = slice(None) if everything else slice(self._steps % TURNS, None, TURNS)
         changed[turn] |= _differ(rows[turn], said[turn], _IN_TURN)
         changed |= ~_listed(said)
-        places = np.flatnonzero(changed & _listed(rows))
+        (places,) = (changed & _listed(rows)).nonzero()
         said.put(places, rows.take(places))  # whole rows at once, not field by field
         return places
 

@@ -41,6 +41,8 @@ class Desk:
         }
         self._stale = {greeks: np.ones(day.contracts.size, np.bool_) for greeks in (True, False)}
         self._windows: dict[bool, list[BoolArray]] = {True: [], False: []}
+        self._watched = {greeks: np.zeros(day.contracts.size, np.bool_) for greeks in (True, False)}
+        """Every window of a kind together."""
         everywhere = np.arange(day.contracts.size)
         for instant in day.instants(at_us):
             self.trades.take(day.board(instant).rows, everywhere)
@@ -80,12 +82,15 @@ class Desk:
 
     def watch(self, window: BoolArray, *, greeks: bool) -> None:
         """Expect rows of these contracts to be asked for at every step."""
-        self._windows[greeks].append(window)
+        self._watch(greeks, [*self._windows[greeks], window])
 
     def unwatch(self, window: BoolArray, *, greeks: bool) -> None:
         """Expect it no longer."""
-        windows = self._windows[greeks]
-        windows[:] = [each for each in windows if each is not window]
+        self._watch(greeks, [each for each in self._windows[greeks] if each is not window])
+
+    def _watch(self, greeks: bool, windows: list[BoolArray]) -> None:
+        self._windows[greeks] = windows
+        self._watched[greeks] = np.logical_or.reduce([np.zeros_like(self.listed), *windows])
 
     def lines(self, places: Places, *, greeks: bool) -> list[bytes]:
         """Chain rows of some contracts, as last said.
@@ -94,16 +99,14 @@ class Desk:
         than one over a few.
         """
         lines, stale = self._lines[greeks], self._stale[greeks]
-        if stale[places].any():
-            wanted = np.zeros_like(stale)
+        if np.count_nonzero(stale[places]):
+            wanted = self._watched[greeks].copy()
             wanted[places] = True
-            for window in self._windows[greeks]:
-                wanted |= window
-            missing = np.flatnonzero(wanted & stale & self.listed)
-            fields = self._columns(missing, greeks=greeks)
+            (missing,) = (wanted & stale & self.listed).nonzero()
+            fields, rows = self._columns(missing, greeks=greeks), missing.tolist()
             tails = self.contracts.tails
-            rendered = chain_lines(fields, [tails[place] for place in missing.tolist()])
-            for place, line in zip(missing.tolist(), rendered, strict=True):
+            rendered = chain_lines(fields, [tails[place] for place in rows])
+            for place, line in zip(rows, rendered, strict=True):
                 lines[place] = line
             stale[missing] = False
         return [lines[place] for place in places.tolist()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 import orjson
@@ -46,9 +45,11 @@ class Subscription(ABC):
 
     async def wait(self, seconds: float) -> None:
         """Return when woken, or when the time has passed."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self._woken.wait()
+        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
         self._woken.clear()
 
 
