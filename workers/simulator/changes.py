@@ -46,8 +46,8 @@ class ChainChanges:
         turn = slice(None) if everything else slice(self._steps % TURNS, None, TURNS)
         changed[turn] |= _differ(rows[turn], said[turn], _IN_TURN)
         changed |= ~_listed(said)
-        places = np.flatnonzero(changed & _listed(rows))
-        said[places] = rows[places]
+        (places,) = (changed & _listed(rows)).nonzero()
+        said.put(places, rows.take(places))  # whole rows at once, not field by field
         return places
 
 
@@ -61,5 +61,8 @@ def _differ(rows: Rows, said: Rows, names: tuple[str, ...]) -> BoolArray:
     differ = np.zeros(rows.size, np.bool_)
     for name in names:
         now, before = rows[name], said[name]
-        differ |= (now != before) & ~(np.isnan(now) & np.isnan(before))
+        unlike = now != before
+        if now.dtype.kind == "f":
+            unlike &= (now == now) | (before == before)  # noqa: PLR0124  NaN is not itself
+        differ |= unlike
     return differ

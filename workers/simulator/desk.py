@@ -12,8 +12,11 @@ import numpy as np
 from common.models import BoolArray, FloatArray, Rows
 from workers.simulator.changes import ChainChanges
 from workers.simulator.market import Day, Places, Underlying
-from workers.simulator.rows import GREEK_FIELDS, chain_lines
+from workers.simulator.rows import GREEK_FIELDS, WHOLE_FIELDS, chain_lines
 from workers.simulator.trades import Trades
+
+_WHOLE_COLUMNS = ("open_interest", "ask_size", "bid_size", "volume")
+"""The columns behind WHOLE_FIELDS."""
 
 
 class Listener(Protocol):
@@ -38,6 +41,8 @@ class Desk:
         }
         self._stale = {greeks: np.ones(day.contracts.size, np.bool_) for greeks in (True, False)}
         self._windows: dict[bool, list[BoolArray]] = {True: [], False: []}
+        self._watched = {greeks: np.zeros(day.contracts.size, np.bool_) for greeks in (True, False)}
+        """Every window of a kind together."""
         everywhere = np.arange(day.contracts.size)
         for instant in day.instants(at_us):
             self.trades.take(day.board(instant).rows, everywhere)
@@ -69,7 +74,7 @@ class Desk:
         )
         if moved:
             self.underlying = board.underlying
-        self.trades.take(self.said[places], places)
+        self.trades.take(self.said.take(places), places)
         for stale in self._stale.values():
             stale[places] = True
         for listener in self.listeners:
@@ -77,12 +82,15 @@ class Desk:
 
     def watch(self, window: BoolArray, *, greeks: bool) -> None:
         """Expect rows of these contracts to be asked for at every step."""
-        self._windows[greeks].append(window)
+        self._watch(greeks, [*self._windows[greeks], window])
 
     def unwatch(self, window: BoolArray, *, greeks: bool) -> None:
         """Expect it no longer."""
-        windows = self._windows[greeks]
-        windows[:] = [each for each in windows if each is not window]
+        self._watch(greeks, [each for each in self._windows[greeks] if each is not window])
+
+    def _watch(self, greeks: bool, windows: list[BoolArray]) -> None:
+        self._windows[greeks] = windows
+        self._watched[greeks] = np.logical_or.reduce([np.zeros_like(self.listed), *windows])
 
     def lines(self, places: Places, *, greeks: bool) -> list[bytes]:
         """Chain rows of some contracts, as last said.
@@ -91,28 +99,28 @@ class Desk:
         than one over a few.
         """
         lines, stale = self._lines[greeks], self._stale[greeks]
-        if stale[places].any():
-            wanted = np.zeros_like(stale)
+        if np.count_nonzero(stale[places]):
+            wanted = self._watched[greeks].copy()
             wanted[places] = True
-            for window in self._windows[greeks]:
-                wanted |= window
-            missing = np.flatnonzero(wanted & stale & self.listed)
-            fields = self._columns(missing, greeks=greeks)
+            (missing,) = (wanted & stale & self.listed).nonzero()
+            fields, rows = self._columns(missing, greeks=greeks), missing.tolist()
             tails = self.contracts.tails
-            rendered = chain_lines(fields, [tails[place] for place in missing.tolist()])
-            for place, line in zip(missing.tolist(), rendered, strict=True):
+            rendered = chain_lines(fields, [tails[place] for place in rows])
+            for place, line in zip(rows, rendered, strict=True):
                 lines[place] = line
             stale[missing] = False
         return [lines[place] for place in places.tolist()]
 
     def _columns(self, places: Places, *, greeks: bool) -> dict[str, FloatArray]:
         """Every field of a chain row."""
-        rows, day = self.said[places], self.day
+        rows, day = self.said.take(places), self.day
         bids, asks, lasts = rows["bid"], rows["ask"], rows["last"]
         mids, befores = 0.5 * (bids + asks), day.previous_closes[places]
         strikes, puts = self.contracts.strikes[places], self.contracts.puts[places]
         spot = self.underlying.last
         intrinsics = np.maximum(np.where(puts, strikes - spot, spot - strikes), 0.0)
+        counts = np.array([rows[name] for name in _WHOLE_COLUMNS], np.float64)
+        counts[counts < 0.0] = np.nan  # not known
         columns = day.analytics(self.at_us, places, mids)
         if not greeks:
             columns = {name: at for name, at in columns.items() if name not in GREEK_FIELDS}
@@ -132,13 +140,5 @@ class Desk:
                 "NetChangePct": np.where(befores > 0.0, (lasts - befores) / befores, np.nan),
                 "Open": self.trades.opens[places],
                 "PreviousClose": befores,
-                "DailyOpenInterest": _counts(rows["open_interest"]),
-                "AskSize": _counts(rows["ask_size"]),
-                "BidSize": _counts(rows["bid_size"]),
-                "Volume": _counts(rows["volume"]),
+                **dict(zip(WHOLE_FIELDS, counts, strict=True)),
             }
-
-
-def _counts(values: FloatArray) -> FloatArray:
-    """Counts with NaN for the unknown, which is negative."""
-    return np.where(values < 0, np.nan, values)

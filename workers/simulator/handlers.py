@@ -5,6 +5,7 @@ Owns reading requests and writing replies; must not know where prices come from.
 
 from __future__ import annotations
 
+from functools import cached_property
 from http.client import responses
 from types import TracebackType
 from typing import Any, ClassVar
@@ -46,7 +47,7 @@ class SiteHandler(RequestHandler):
     route: ClassVar[str] = "/"
     """The path without what is asked for, for the counters."""
 
-    @property
+    @cached_property
     def site(self) -> Site:
         """The simulator behind the server."""
         site: Site = self.settings["site"]

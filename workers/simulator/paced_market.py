@@ -94,7 +94,9 @@ class PacedDay:
     def __init__(self, day: Day, pace: Pace) -> None:
         self._day, self._pace = day, pace
         self._still: Board | None = None
-        self._fields: dict[str, FloatArray] = {}
+        self._fields: list[str] = []
+        self._values = np.empty((0, day.contracts.size))
+        """Of each of the fields, a row each."""
         self._order = change_order(day.contracts.size)
         self._turns = np.argsort(self._order)
 
@@ -116,7 +118,7 @@ class PacedDay:
         still = self._still_at(at_us)
         size = self.contracts.size
         counts = (self._pace.count(at_us) - self._turns + size - 1) // size
-        rows = still.rows.copy()
+        rows = still.rows.view(np.uint8).copy().view(still.rows.dtype)  # not field by field
         up = _TICK * (counts & 1)
         rows["time"], rows["volume"] = at_us, counts
         rows["bid"] += up
@@ -134,8 +136,9 @@ class PacedDay:
             rows = self._still_at(at_us).rows
             everywhere = np.arange(self.contracts.size)
             middles = 0.5 * (rows["bid"] + rows["ask"])
-            self._fields = self._day.analytics(at_us, everywhere, middles)
-        return {name: values[places] for name, values in self._fields.items()}
+            found = self._day.analytics(at_us, everywhere, middles)
+            self._fields, self._values = [*found], np.array([*found.values()])
+        return dict(zip(self._fields, self._values[:, places], strict=True))
 
     def _still_at(self, at_us: int) -> Board:
         if self._still is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
-from common.clock import to_datetime
+from common.clock import SECOND, to_datetime
 from common.models import JsonDict
 from workers.simulator.desk import Desk
-from workers.simulator.rows import number_text
+from workers.simulator.rows import number_texts
 
 INVALID_SYMBOL = "FAILED, INVALID SYMBOL"
 _VENUE = "SIM"
@@ -50,9 +51,8 @@ class Quoted:
         scale = 100.0 if percent else 1.0
         numbers["NetChange"] = change
         numbers["NetChangePct"] = scale * change / before if before else math.nan
-        texts = {
-            name: number_text(value) for name, value in numbers.items() if math.isfinite(value)
-        }
+        known = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        texts = dict(zip(known, number_texts([*known.values()]), strict=True))
         desk, place = self.desk, self.place
         traded = desk.underlying.time if place is None else int(desk.trades.times[place])
         times = {"TradeTime": wire_time(traded)} if traded else {}
@@ -61,7 +61,12 @@ class Quoted:
 
 def wire_time(at_us: int) -> str:
     """An instant as TradeStation writes it: RFC 3339, UTC, whole seconds."""
-    return to_datetime(at_us).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(at_us // SECOND)
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return to_datetime(seconds * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _underlying(desk: Desk) -> dict[str, float]:

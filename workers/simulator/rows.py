@@ -53,6 +53,8 @@ PRICE_FIELDS = (
 FIELDS = (*GREEK_FIELDS, *PRICE_FIELDS, *WHOLE_FIELDS)
 """Every field but those of the contract itself, in the order of a row."""
 _DECIMALS = 4
+_NOTHING = b"null"
+"""What is not finite."""
 
 
 def chain_lines(columns: Mapping[str, FloatArray], tails: Sequence[bytes]) -> list[bytes]:
@@ -64,25 +66,25 @@ def chain_lines(columns: Mapping[str, FloatArray], tails: Sequence[bytes]) -> li
     """
     if not tails:
         return []
-    names = [name for name in FIELDS if name in columns]
+    names = tuple(name for name in FIELDS if name in columns)
     table = _rounded([columns[name] for name in names])
-    present = np.isfinite(table)
     # Rows that lack the same fields share a template.
-    patterns = (np.int64(1) << np.arange(len(names))) @ present
-    lines = [b""] * len(tails)
-    for pattern in np.unique(patterns).tolist():
-        rows = np.flatnonzero(patterns == pattern)
-        kept = np.flatnonzero(pattern >> np.arange(len(names)) & 1)
-        template = _template(tuple(names[at] for at in kept.tolist()))
-        values = _texts(table[kept][:, rows]) if kept.size else [[]] * rows.size
-        for row, texts in zip(rows.tolist(), values, strict=True):
-            lines[row] = template % tuple(texts) + tails[row]
-    return lines
+    patterns = ((np.int64(1) << np.arange(len(names))) @ np.isfinite(table)).tolist()
+    templates = {pattern: _template(names, pattern) for pattern in set(patterns)}
+    return [
+        templates[pattern] % tuple([text for text in texts if text != _NOTHING]) + tail
+        for pattern, texts, tail in zip(patterns, _texts(table.T), tails, strict=True)
+    ]
 
 
 def number_text(value: float) -> str:
     """A number as TradeStation writes it in a string: at most four decimals, no zeros behind."""
-    return _texts(_rounded([[value]]))[0][0].decode()
+    return number_texts([value])[0]
+
+
+def number_texts(values: Sequence[float]) -> list[str]:
+    """Some finite numbers, each as :func:`number_text` writes it."""
+    return [text.decode() for text in _texts(_rounded([values]))[0]]
 
 
 def _rounded(values: npt.ArrayLike) -> FloatArray:
@@ -93,13 +95,14 @@ def _rounded(values: npt.ArrayLike) -> FloatArray:
 
 
 def _texts(table: FloatArray) -> list[list[bytes]]:
-    """The numbers of each *column* of a table in their shortest form, ``.0`` left out."""
-    text = orjson.dumps(np.ascontiguousarray(table.T), option=orjson.OPT_SERIALIZE_NUMPY)
+    """The numbers of each row of a table in their shortest form, ``.0`` left out."""
+    text = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)
     text = text.replace(b".0,", b",").replace(b".0]", b"]")
     return [row.split(b",") for row in text[2:-2].split(b"],[")]
 
 
 @lru_cache(maxsize=1024)
-def _template(names: tuple[str, ...]) -> bytes:
-    parts = [f'"{name}":%b' if name in WHOLE_FIELDS else f'"{name}":"%b"' for name in names]
+def _template(names: tuple[str, ...], pattern: int) -> bytes:
+    kept = [name for at, name in enumerate(names) if pattern >> at & 1]
+    parts = [f'"{name}":%b' if name in WHOLE_FIELDS else f'"{name}":"%b"' for name in kept]
     return ("{" + "".join(f"{part}," for part in parts)).encode()

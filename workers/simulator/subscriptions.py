@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 import orjson
@@ -46,8 +45,11 @@ class Subscription(ABC):
 
     async def wait(self, seconds: float) -> None:
         """Return when woken, or when the time has passed."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), max(seconds, 0.0))
+        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
         self._woken.clear()
 
 
@@ -76,7 +78,9 @@ class ChainSubscription(Subscription):
 
     def take(self) -> list[bytes]:
         """The rows that have changed since the last call."""
-        places = np.flatnonzero(self._pending)
+        (places,) = self._pending.nonzero()
+        if not places.size:
+            return []
         self._pending[places] = False
         return self._desk.lines(places, greeks=self._greeks)
 

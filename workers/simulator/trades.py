@@ -33,11 +33,13 @@ class Trades:
     def take(self, rows: Rows, places: Places) -> None:
         """See the rows of some contracts, later than those seen before."""
         lasts = np.where(rows["last"] > 0.0, rows["last"], np.nan)
-        self.opens[places] = np.where(np.isnan(self.opens[places]), lasts, self.opens[places])
+        opens = self.opens[places]
+        self.opens[places] = np.where(np.isnan(opens), lasts, opens)
         self.highs[places] = np.fmax(self.highs[places], lasts)
         self.lows[places] = np.fmin(self.lows[places], lasts)
         grown = rows["volume"] - self._volumes[places]
-        traded = grown > 0
-        self.times[places[traded]] = rows["time"][traded]
-        self.sizes[places[traded]] = grown[traded]
-        self._volumes[places[traded]] += grown[traded]
+        (traded,) = (grown > 0).nonzero()
+        where, grown = places[traded], grown[traded]
+        self.times[where] = rows["time"][traded]
+        self.sizes[where] = grown
+        self._volumes[where] += grown
