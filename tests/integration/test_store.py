@@ -36,7 +36,8 @@ from common.clock import SECOND
 from common.db import migrate, sql
 from common.db.connection import Connection, connect
 from common.db.deliveries import Delivery, Greeks, Levels, Quotes
-from common.db.store import Saved, Store
+from common.db.store import Store
+from common.db.writing import Saved
 from common.errors import RejectedError, StorageError
 from common.models import Status
 from workers.actor import Actor, Policy
