@@ -31,7 +31,8 @@ class Mailbox:
         found = self._read(streams, self._batch, block_ms)
         full = [stream for stream, entries in found if len(entries) >= self._batch]
         if full:  # as many again of each as there is room for by the largest
-            room = self._small_bytes // max(_size(entries) for s, entries in found if s in full)
+            sizes = [_size(entries) for stream, entries in found if stream in full]
+            room = self._small_bytes // max(1, *sizes)
             for _ in range(min(room, _MOST) - 1):
                 if not full:
                     break

@@ -17,7 +17,8 @@ from common.bus.client import Client
 from common.bus.codec import Batch, Batches, Result, Results
 from common.bus.streams import Entry, Streams, decoded
 from common.db.deliveries import Delivery, Greeks, Levels, Quotes
-from common.db.store import Saved, Store
+from common.db.store import Store
+from common.db.writing import Saved
 from common.errors import MalformedEntryError
 from common.models import JsonDict, Session
 from workers.actor import Outcome

@@ -188,6 +188,9 @@ def instants(times_us: npt.NDArray[Any]) -> Fixed:
 def pack(columns: Sequence[Column], rows: int) -> Iterator[bytes | bytearray]:
     """A whole binary COPY of ``rows`` rows, in pieces: the server takes one while the next is
     made."""
+    if 0 < rows <= _PIECE:
+        yield b"".join([_HEADER, _pack_piece(columns, 0, rows), _TRAILER])
+        return
     yield _HEADER
     for start in range(0, rows, _PIECE):
         yield _pack_piece(columns, start, min(start + _PIECE, rows))

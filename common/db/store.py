@@ -6,35 +6,23 @@ refuses is left out and named to the caller; the rows around it are stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from typing import Any, TypeVar
+from datetime import date
+from typing import TypeVar
 
-import numpy as np
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.types.json import Jsonb
 
 from common.bus.codec import Batch, Batches, Result, Results
 from common.clock import SECOND, to_datetime
 from common.db.connection import Connection, query, storage_errors
-from common.db.deliveries import (
-    DAY_US,
-    Delivery,
-    GreekEntries,
-    Greeks,
-    Levels,
-    Numbers,
-    QuoteEntries,
-    Quotes,
-    session_noon,
-)
-from common.db.load import REFUSALS, Loader, Refused, timely
+from common.db.deliveries import Delivery, Greeks, Levels, Quotes, session_noon
+from common.db.load import REFUSALS, Loader
 from common.db.migrate import require_current
 from common.db.news import News
-from common.db.rows import Table, greek_table, last_of_each, level_row, quote_table, session_row
+from common.db.rows import session_row
+from common.db.writing import Saved, Writing
 from common.errors import RejectedError, SlowStatementError
 from common.models import Expiry, JsonDict, Session
 
@@ -42,19 +30,6 @@ CHECKPOINT_ROWS = 5000
 """Quotes of an expiry between two checkpoints: at most about twice as many are read for a
 chain as of some moment, and a checkpoint is a hundredth of them in size."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """What became of rows."""
-
-    rows: int = 0
-    """Those that came."""
-    known: int = 0
-    """Those that were there before."""
-    conflated: int = 0
-    """Those left out as a later one of the same contract stands for them."""
-    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,26 +73,29 @@ class Store:
 
         :param strike_seconds: cadence at which the strikes of levels are kept [s].
         """
-        notes: list[Callable[[], None]] = []
 
-        def write(connection: Connection) -> list[Saved]:
-            notes.clear()
-            found: dict[int, Saved] = {}
-            for kind, numbers in _groups(deliveries, alone=self._loader.by_parts):
-                given: Any = [deliveries[number] for number in numbers]
-                if kind is Quotes:
-                    saved = self._write_quotes(connection, given, notes)
-                elif kind is Greeks:
-                    saved = self._write_greeks(connection, given)
-                else:
-                    saved = self._write_levels(connection, given, strike_seconds, notes)
-                found.update(zip(numbers, saved, strict=True))
-            return [found[number] for number in range(len(deliveries))]
+        def write(connection: Connection) -> Writing:
+            writing = Writing(
+                connection,
+                self._loader,
+                lambda key: self._session(connection, key),
+                period_us=self._period_us,
+                strike_seconds=strike_seconds,
+                slots=self._slots,
+            )
+            writing.write(deliveries)
+            return writing
 
-        saved = self._transaction(write)
-        for note in notes:
-            note()
-        return saved
+        writing = self._transaction(write)
+        self._slots.update(writing.slots)
+        for session, at in writing.levels:
+            self._news.add(session, levels=at)
+        for came in writing.quotes:
+            self._news.add(came.session, entries=came.first)
+            growth = self._grown.setdefault((came.session, came.shard), _Growth())
+            growth.rows += came.rows
+            growth.days |= came.days
+        return writing.saved
 
     def save_quotes(self, symbol: str, shard: str, entries: Sequence[tuple[str, Batch]]) -> Saved:
         """Store quote batches of one expiry, a list of (entry id, batch)."""
@@ -136,83 +114,6 @@ class Store:
         :param strike_seconds: cadence at which strikes are kept [s].
         """
         return self.save([Levels(levels)], strike_seconds=strike_seconds)[0]
-
-    def _write_quotes(
-        self, connection: Connection, given: Sequence[Quotes], notes: list[Callable[[], None]]
-    ) -> list[Saved]:
-        brought = QuoteEntries.of(given, lambda key: self._session(connection, key))
-        values, times = brought.values([entry_id for one in given for entry_id in one.ids])
-        with nullcontext() if self._loader.careful else connection.pipeline():
-            self._loader.write(
-                connection,
-                [*times.tolist(), *brought.batches.spots["time"].tolist()],
-                lambda: connection.execute(query("insert_batch"), values),
-            )
-            table = quote_table(brought)  # while the server inserts
-        groups = [brought.batches.quotes["key"], np.repeat(brought.delivery, brought.sizes)]
-        saved = self._save(connection, table, groups, brought)
-        if any(one.rows > one.conflated + one.known + len(one.refused) for one in saved):
-            connection.execute(query("forget_checkpoints"), values)  # those behind new rows
-        notes.append(lambda: self._note_quotes(given, brought, times))
-        return saved
-
-    def _note_quotes(self, given: Sequence[Quotes], brought: QuoteEntries, times: Numbers) -> None:
-        """What has come to each session and expiry."""
-        marks = np.column_stack([brought.delivery, brought.sessions.which])
-        for delivery, session in np.unique(marks, axis=0).tolist():
-            mine = (marks == (delivery, session)).all(axis=1)
-            key = brought.sessions.keys[session]
-            self._news.add(key, entries=int(times[mine].min()))
-            growth = self._grown.setdefault((key, given[delivery].shard), _Growth())
-            growth.rows += int(brought.sizes[mine].sum())
-            growth.days |= set((np.unique(times[mine] // DAY_US) * DAY_US).tolist())
-
-    def _write_greeks(self, connection: Connection, given: Sequence[Greeks]) -> list[Saved]:
-        brought = GreekEntries.of(given, lambda key: self._session(connection, key))
-        groups = np.column_stack([brought.delivery, brought.shard])
-        keys = [brought.results.rows["key"], np.repeat(groups, brought.sizes, axis=0)]
-        return self._save(connection, greek_table(brought), keys, brought)
-
-    def _write_levels(
-        self,
-        connection: Connection,
-        given: Sequence[Levels],
-        strike_seconds: float,
-        notes: list[Callable[[], None]],
-    ) -> list[Saved]:
-        levels = [level for one in given for level in one.levels]
-        cadence = round(strike_seconds * SECOND)
-        # made outside the part that may be tried twice, as they are remembered
-        sessions = {key: self._session(connection, key) for _, key, _ in levels}
-
-        def insert(some: Sequence[tuple[int, str, JsonDict]]) -> int:
-            new, slots = 0, dict(self._slots)
-            for at, key, result in some:
-                row = level_row(at, sessions[key], result)
-                values = {**row, **{name: Jsonb(row[name]) for name in ("result", "watermark")}}
-                new += connection.execute(query("insert_level"), values).rowcount
-                if slots.get(key) != at // cadence:
-                    slots[key] = at // cadence
-                    strikes = {
-                        **row,
-                        "strikes": Jsonb(result["strikes"]),
-                        "cadence": timedelta(seconds=strike_seconds),
-                    }
-                    connection.execute(query("insert_strikes"), strikes)
-            self._slots = slots
-            return new
-
-        saved = []
-        for one in given:
-            times = [at for at, _, _ in one.levels]
-            new = self._loader.write(connection, times, lambda one=one: insert(one.levels))  # type: ignore[misc]
-            saved.append(Saved(len(one.levels), len(one.levels) - new))
-        notes.append(lambda: self._note_levels(levels))
-        return saved
-
-    def _note_levels(self, levels: Sequence[tuple[int, str, JsonDict]]) -> None:
-        for at, key, _ in levels:
-            self._news.add(key, levels=at)
 
     def make_checkpoints(self) -> int:
         """Write down where the chains stand that have grown by :data:`CHECKPOINT_ROWS`; how many.
@@ -340,56 +241,3 @@ class Store:
         connection.execute(query("make_partitions"), {"instants": [noon]})
         self._sessions[key] = row[0]
         return int(row[0])
-
-    def _save(
-        self,
-        connection: Connection,
-        table: Table,
-        contracts: Sequence[Any],
-        brought: QuoteEntries | GreekEntries,
-    ) -> list[Saved]:
-        """Rows of deliveries, of one alone where not all may be new.
-
-        :param contracts: columns that tell contracts apart, but for their sessions.
-        """
-
-        def sizes() -> list[int]:
-            each = brought.delivery[table.entries]
-            return np.bincount(each, minlength=len(brought.symbols)).tolist()  # type: ignore[no-any-return]
-
-        came = sizes()
-        if self._period_us and len(table):
-            marks = np.column_stack([*contracts, brought.sessions.which[table.entries]])
-            table = last_of_each(table, marks, self._period_us)
-        kept = sizes()
-        table, refused = timely(table, brought.sessions)
-        new = 0
-        if len(table):
-            new, bad = self._loader.load(connection, table, table.times)
-            refused += bad
-        known = sum(kept) - new - len(refused)
-        firsts = np.searchsorted(brought.delivery, np.arange(len(came))).tolist()
-        return [
-            Saved(
-                rows,
-                known,
-                rows - left,
-                tuple(
-                    Refused(row.entry - first, row.place, row.reason)
-                    for row in refused
-                    if brought.delivery[row.entry] == number
-                ),
-            )
-            for number, (rows, left, first) in enumerate(zip(came, kept, firsts, strict=True))
-        ]
-
-
-def _groups(
-    deliveries: Sequence[Delivery], *, alone: bool
-) -> Iterator[tuple[type[Delivery], list[int]]]:
-    """Those that are written in one step, quotes before Greeks before levels: their kind, and
-    their places."""
-    for kind in (Quotes, Greeks, Levels):
-        places = [n for n, one in enumerate(deliveries) if isinstance(one, kind)]
-        parts = [[place] for place in places] if alone else [places] if places else []
-        yield from ((kind, part) for part in parts)

@@ -13,7 +13,8 @@ from psycopg.types.json import Jsonb
 from common.db import migrate, queries
 from common.db.connection import Connection, connect
 from common.db.policies import Policies, apply_policies
-from common.db.store import Saved, Store
+from common.db.store import Store
+from common.db.writing import Saved
 from workers.benches.sample import recorded
 
 FOREVER = Policies(dict.fromkeys(SERIES, 0.0), 0.0)

@@ -14,12 +14,14 @@ import pytest
 from harness import wait_until
 from history import (
     DAY,
+    KEY,
     NOON,
     NOON_US,
     SHARD,
     all_rows,
     batch,
     count,
+    empty,
     entries,
     levels,
     quotes,
@@ -27,13 +29,15 @@ from history import (
 )
 
 from common.bus import keys
-from common.bus.codec import Batch
+from common.bus.codec import Batch, Batches, Results
 from common.bus.producer import Producer
 from common.bus.streams import Streams
 from common.clock import SECOND
 from common.db import migrate, sql
 from common.db.connection import Connection, connect
-from common.db.store import Saved, Store
+from common.db.deliveries import Delivery, Greeks, Levels, Quotes
+from common.db.store import Store
+from common.db.writing import Saved
 from common.errors import RejectedError, StorageError
 from common.models import Status
 from workers.actor import Actor, Policy
@@ -209,6 +213,90 @@ def test_whatever_comes_first_has_its_session(store: Store, plain: Connection) -
         " USING (session_id)"
     ).fetchall()
     assert rows == [(3, 1)]
+
+
+# --- several deliveries at once --------------------------------------------------------------
+
+NEXT = "2026-08-20"
+
+
+def a_round(*, first: int = 0) -> list[Delivery]:
+    """Quotes of two expiries and of another symbol, Greeks and levels."""
+    one, two = entries(3, 20, first=first), entries(2, 20, first=first + 3)
+    key = KEY.replace("SPY", "QQQ")
+    far = (f"{1000 + first}-7", batch(quotes(20, seq=20 * first), key=key))
+    greeks = [result(5, seq=5 * (first + n)) for n in range(2)]
+    found: list[Delivery] = [
+        Quotes(symbol, shard, [entry_id for entry_id, _ in some], Batches.of(b for _, b in some))
+        for symbol, shard, some in (("SPY", SHARD, one), ("SPY", NEXT, two), ("QQQ", SHARD, [far]))
+    ]
+    at = NOON + timedelta(minutes=first)
+    return [*found, Greeks("SPY", Results.of(greeks)), Levels(levels(2, start=at))]
+
+
+def test_a_round_is_stored_as_its_deliveries_one_by_one(store: Store, plain: Connection) -> None:
+    rounds = [a_round(first=first) for first in (0, 10)]
+    series = ("quotes", "greeks", "entries", "spots", "levels", "strike_exposures")
+
+    def session_keys() -> list[tuple[Any, ...]]:
+        return plain.execute("SELECT session_id, key FROM gex.sessions ORDER BY 1").fetchall()
+
+    together = [store.save(one, strike_seconds=60) for one in rounds]
+    assert together[0] == [Saved(60), Saved(40), Saved(20), Saved(10), Saved(2)]
+    found = {name: all_rows(plain, name) for name in series}, session_keys()
+    empty(plain)
+    plain.execute("ALTER SEQUENCE gex.sessions_session_id_seq RESTART")
+    plain.commit()
+    other = Store(store._connect, software="test")
+    alone = [[other.save([d], strike_seconds=60)[0] for d in one] for one in rounds]
+    assert alone == together
+    assert ({name: all_rows(plain, name) for name in series}, session_keys()) == found
+    other.close()
+
+
+def test_of_a_round_that_comes_twice_everything_is_known(store: Store, plain: Connection) -> None:
+    store.save([*a_round()[:2]], strike_seconds=60)
+    saved = store.save(a_round(), strike_seconds=60)
+    assert saved == [Saved(60, 60), Saved(40, 40), Saved(20), Saved(10), Saved(2)]
+    assert store.save(a_round(), strike_seconds=60) == [Saved(one.rows, one.rows) for one in saved]
+    assert [one.known for one in store.save(a_round(first=10), strike_seconds=60)] == [0] * 5
+    assert count(plain, "quotes", "greeks", "levels", "entries") == [240, 20, 4, 12]
+
+
+def test_a_bad_row_is_left_out_of_its_delivery_alone(store: Store, plain: Connection) -> None:
+    refuse_strike(plain, 603.0)
+    one, two, far, greeks, published = store.save(a_round(), strike_seconds=60)
+    assert [(row.entry, row.place) for row in one.refused] == [(0, 6), (0, 7)]
+    assert (two.refused, published.refused) == ((), ())
+    assert [(row.entry, row.place) for row in greeks.refused] == [(1, 1), (1, 2)]
+    assert [(row.entry, row.place) for row in far.refused] == [(0, 6), (0, 7)]
+    assert count(plain, "quotes", "greeks") == [116, 8]
+
+
+def test_a_quote_of_another_age_is_refused_in_its_delivery(store: Store, plain: Connection) -> None:
+    given = a_round()
+    assert isinstance(given[1], Quotes)
+    given[1].batches.quotes["time"][[20, 25]] = [2**62, -(2**63)]
+    saved = store.save(given, strike_seconds=60)
+    assert [(row.entry, row.place) for row in saved[1].refused] == [(1, 0), (1, 5)]
+    assert [len(one.refused) for one in saved] == [0, 2, 0, 0, 0]
+    assert count(plain, "quotes") == [118]
+
+
+def test_of_a_round_the_last_quote_of_a_period_is_kept_for_each_expiry(
+    database_url: str, plain: Connection
+) -> None:
+    store = Store(
+        lambda: connect(database_url, name="store"), software="test", conflate_seconds=60.0
+    )
+    saved = store.save(a_round(), strike_seconds=60)
+    assert [(one.rows, one.conflated) for one in saved[:3]] == [(60, 0), (40, 0), (20, 0)]
+    some = []
+    for first, shard in ((1000, NEXT), (2000, "2026-08-21")):
+        again = [batch(quotes(20, seq=first + 20 * n, key=7), number=n + 1) for n in range(2)]
+        some.append(Quotes("SPY", shard, ["9-1", "9-2"], Batches.of(again)))
+    assert [one.conflated for one in store.save(some)] == [39, 39]
+    store.close()
 
 
 # --- bad rows --------------------------------------------------------------------------------

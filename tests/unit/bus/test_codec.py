@@ -13,7 +13,7 @@ from fakes import NOON, SESSION, make_batch, make_quotes, make_spots
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.bus.codec import Batch, BatchHeader, Result, ResultHeader, StateBlob
+from common.bus.codec import Batch, Batches, BatchHeader, Result, ResultHeader, Results, StateBlob
 from common.errors import MalformedEntryError
 from common.models import GREEKS, QUOTE, SPOT, Rows
 
@@ -239,3 +239,57 @@ def test_headers_are_small() -> None:
     """Fields by position: a header costs no names."""
     header: BatchHeader = full_batch().header
     assert len(msgspec.msgpack.encode(header)) < 60
+
+
+# --- several entries at once -----------------------------------------------------------------
+
+
+def test_batches_together_are_those_one_by_one() -> None:
+    sizes = ([640.0, 641.0], [], [639.0], [640.0])
+    made = [
+        make_batch(n, quotes=make_quotes(strikes, seq=10**10 * n), spots=make_spots(*[640.0] * n))
+        for n, strikes in enumerate(sizes)
+    ]
+    entries = [as_read(batch.encode()) for batch in made]
+    found, joined = Batches.decode(entries), Batches.of(made)
+    single = [Batch.decode(entry) for entry in entries]
+    assert [(h.batch, h.quotes, h.spots) for h in found.headers] == [
+        (batch.header.batch, len(batch.quotes), len(batch.spots)) for batch in single
+    ]
+    for one in (found, joined, Batches.of([found]), Batches.of([*made[:1], Batches.of(made[1:])])):
+        assert one.quotes.tobytes() == b"".join(batch.quotes.tobytes() for batch in single)
+        assert one.spots.tobytes() == b"".join(batch.spots.tobytes() for batch in single)
+    part = Batch.decode(as_read(found.part(2, [1]).encode()))
+    assert part.quotes.tobytes() == single[2].quotes[1:].tobytes()
+    assert (part.header.batch, part.header.quotes, len(part.spots)) == (2, 1, 0)
+
+
+def test_results_together_are_those_one_by_one() -> None:
+    rows = np.zeros(5, GREEKS)
+    rows["seq"] = np.arange(5)
+    entries = [result_fields(rows[:2]), result_fields(rows[:0]), result_fields(rows[2:])]
+    found = Results.decode(entries)
+    for one in (found, Results.of(map(Result.decode, entries)), Results.of([found])):
+        assert one.rows.tobytes() == rows.tobytes()
+        assert [header.rows for header in one.headers] == [2, 0, 3]
+    part = Result.decode(as_read(found.part(2, [0, 2]).encode()))
+    assert part.rows["seq"].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("damage", [{b"q": b"?"}, {b"s": b"?"}, {b"h": b"?"}, {b"h": None}])
+def test_one_damaged_batch_is_malformed_among_others(damage: dict[bytes, bytes | None]) -> None:
+    entry = as_read(full_batch().encode())
+    damaged = {name: value for name, value in {**entry, **damage}.items() if value is not None}
+    with pytest.raises(MalformedEntryError):
+        Batches.decode([entry, damaged, entry])
+
+
+def test_one_damaged_result_is_malformed_among_others() -> None:
+    good = result_fields(np.zeros(2, GREEKS))
+    with pytest.raises(MalformedEntryError):
+        Results.decode([good, {**good, b"r": good[b"r"][1:]}])
+
+
+def test_nothing_together_is_nothing() -> None:
+    assert (len(Batches.of([]).quotes), len(Batches.decode([]).spots)) == (0, 0)
+    assert len(Results.decode([]).rows) == len(Results.of([]).rows) == 0

@@ -387,3 +387,32 @@ def test_every_entry_that_cannot_be_decoded_is_named_and_no_other() -> None:
 def test_what_is_no_question_of_decoding_is_raised_as_it_is() -> None:
     with pytest.raises(KeyError):
         decoded([Entry("1-0", {})], number)
+
+
+# --- several streams at once -----------------------------------------------------------------
+
+
+def test_each_stream_is_acknowledged_whole_or_not_at_all(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    mine = fill(client, streams, 6)
+    streams.register(OTHER_STREAM)
+    theirs = [client.xadd(OTHER_STREAM, {"n": 1}).decode()]
+    assert read(streams, STORE) == mine
+    streams.read(STORE, "c", [OTHER_STREAM], count=9, block_ms=1)
+    client.xack(STREAM, STORE, mine[3])
+    done = [(STREAM, mine, {"seen": 6}), (OTHER_STREAM, theirs, {"seen": 1})]
+    assert streams.acknowledge_all(STORE, done) == [False, True]
+    assert pending(client, STORE) == [entry_id for entry_id in mine if entry_id != mine[3]]
+    assert Cache(client).counters("SPY")["seen"] == 1
+
+
+def test_entries_between_those_of_others_are_acknowledged(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    ids = fill(client, streams, 9)
+    for n in range(9):
+        read(streams, STORE, 1, consumer="me" if n % 3 == 0 else "other")
+    assert streams.acknowledge(STORE, STREAM, ids[::3], {"seen": 3})
+    assert pending(client, STORE) == [entry_id for n, entry_id in enumerate(ids) if n % 3]
+    assert streams.acknowledge(STORE, STREAM, [], {})

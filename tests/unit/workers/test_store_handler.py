@@ -27,7 +27,7 @@ from common.bus.codec import Batch, Result, ResultHeader
 from common.bus.streams import Entry, Streams
 from common.db.deliveries import Delivery, Greeks, Quotes
 from common.db.load import Refused
-from common.db.store import Saved
+from common.db.writing import Saved
 from common.errors import MalformedEntryError, StorageError
 from common.models import GREEKS, JsonDict, Session
 from workers.actor import Actor, Policy
