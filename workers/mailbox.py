@@ -9,6 +9,8 @@ from common.bus.streams import Entry, Streams
 
 _MOST = 16
 """A delivery of small entries takes at most so many times the usual number."""
+_AT_ONCE = 4
+"""Times the usual number that one read takes of all streams: Redis does nothing else meanwhile."""
 Deliveries = list[tuple[str, list[Entry]]]
 
 
@@ -32,14 +34,15 @@ class Mailbox:
         full = [stream for stream, entries in found if len(entries) >= self._batch]
         if full:  # as many again of each as there is room for by the largest
             sizes = [_size(entries) for stream, entries in found if stream in full]
-            room = self._small_bytes // max(1, *sizes)
-            for _ in range(min(room, _MOST) - 1):
-                if not full:
-                    break
-                rest = dict(self._read(full, self._batch, None))
+            room = min(self._small_bytes // max(1, *sizes), _MOST)
+            left = (room - 1) * self._batch
+            while full and left > 0:
+                count = min(left, self._batch * max(1, _AT_ONCE // len(full)))
+                rest = dict(self._read(full, count, None))
                 for stream, entries in found:
                     entries.extend(rest.get(stream, ()))
-                full = [stream for stream in rest if len(rest[stream]) >= self._batch]
+                full = [stream for stream in rest if len(rest[stream]) >= count]
+                left -= count
         self.holds_more = bool(full)
         return found
 
