@@ -84,6 +84,8 @@ def number_text(value: float) -> str:
 
 def number_texts(values: Sequence[float]) -> list[str]:
     """Some finite numbers, each as :func:`number_text` writes it."""
+    if not values:
+        return []
     return [text.decode() for text in _texts(_rounded([values]))[0]]
 
 

@@ -158,6 +158,7 @@ def test_many_numbers_are_written_as_each(values: list[float]) -> None:
     plain = [plain_number(value) for value in values]
     assert number_texts(values) == plain
     assert [number_text(value) for value in values] == plain
+    assert number_texts([]) == []  # of a contract that has neither quote nor close
 
 
 @given(st.integers(0, 4 * 10**15))
