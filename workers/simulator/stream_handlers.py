@@ -84,6 +84,8 @@ class StreamHandler(ApiHandler):
                 self._note()
                 await self._send(lines)
                 silent_since = time()
+                if not self._last_line:  # whatever is new since has woken it
+                    await subscription.wait(self.site.heartbeat_seconds)
             elif self._last_line:
                 await self._send([self._last_line])
                 return
