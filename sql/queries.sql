@@ -208,8 +208,8 @@ WITH span AS (
         SELECT * FROM gex.quotes
         WHERE session_id = %(session_id)s AND seq = held.seq
           AND "time" BETWEEN span.since AND span.until
+          AND expiration = %(expiration)s AND settlement = %(settlement)s
         OFFSET 0) AS q  -- each by its key, whatever the planner knows of the table
-    WHERE q.expiration = %(expiration)s AND q.settlement = %(settlement)s
     UNION ALL
     SELECT q."time", q.symbol, q.strike, q."right", q.seq
     FROM span, gex.quotes q
@@ -372,12 +372,10 @@ WITH start AS (
     ORDER BY seq DESC LIMIT 1
 ), candidate AS (
     SELECT q.*
-    FROM start, unnest(start.seqs) AS held (seq), LATERAL (
-        SELECT * FROM gex.quotes
-        WHERE session_id = %(session_id)s AND seq = held.seq
-          AND "time" BETWEEN %(since)s AND %(until)s
-        OFFSET 0) AS q  -- each by its key, whatever the planner knows of the table
-    WHERE q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+    FROM start, unnest(start.seqs) AS held (seq)
+    JOIN gex.quotes q ON q.session_id = %(session_id)s AND q.seq = held.seq
+    WHERE q."time" BETWEEN %(since)s AND %(until)s
+      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
     UNION ALL
     SELECT q.*
     FROM gex.quotes q
