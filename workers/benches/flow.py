@@ -29,7 +29,7 @@ from workers.context import Context
 _QUOTES = 300_000
 _SIZE = 500
 _ROUNDS = 3
-_PRELOADED = 400_000
+_PRELOADED = 1_000_000
 """Quotes of each expiration: of fewer the workers are done before both have woken up."""
 _IN_FLIGHT = 1_000_000
 _PATIENCE = 120.0
