@@ -20,7 +20,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -35,7 +35,7 @@ from common.errors import (
     MemoryFullError,
     ServiceError,
 )
-from workers.mailbox import Mailbox
+from workers.mailbox import Deliveries, Mailbox
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -87,11 +87,11 @@ class Handler(Protocol):
 class TogetherHandler(Handler, Protocol):
     """A handler that gains from seeing all deliveries of a round at once."""
 
-    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+    def handle_together(self, deliveries: Deliveries) -> Deliveries:
         """Deal with the deliveries of a round, one or more, in one step.
 
-        :returns: the streams that are done, acknowledged and counted; the others, and all of
-            them after any error but ServiceError, are handled one by one.
+        :returns: what is left of them, to be handled one by one, as all of them are after any
+            error but ServiceError; the rest is done, acknowledged and counted.
         """
 
 
@@ -196,7 +196,6 @@ class Actor:
         if not streams:
             self._stop.wait(self._policy.block_ms / 1000.0)
             return 0
-        count = 0
         try:
             deliveries = self._mailbox.read(streams, block_ms=self._patience())
         except ServiceError as error:
@@ -204,11 +203,9 @@ class Actor:
                 raise
             self._look_again()  # a stream was retired, or lost its group
             return 0
-        done = self._process_together(deliveries)
-        for stream, entries in deliveries:
-            if stream not in done:
-                self._process(stream, entries)
-            count += len(entries)
+        count = _size(deliveries)
+        for stream, entries in self._process_together(deliveries):
+            self._process(stream, entries)
         self._rest()
         if self._policy.gather_seconds and deliveries and not self._mailbox.holds_more:
             self._stop.wait(self._policy.gather_seconds)
@@ -297,21 +294,21 @@ class Actor:
                 return False
         return False
 
-    def _process_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
-        """The streams whose deliveries the handler has dealt with in one step."""
+    def _process_together(self, deliveries: Deliveries) -> Deliveries:
+        """What the handler has not dealt with in one step."""
         if not deliveries or self._together is None:
-            return []
+            return deliveries
         try:
-            done = self._together.handle_together(deliveries)
+            left = self._together.handle_together(deliveries)
         except ServiceError:
             for stream, entries in deliveries:
                 self._let_go(stream, entries)
             raise
         except Exception as error:  # noqa: BLE001  whose it is shows when each is handled alone
             log.warning("%d streams together failed, one by one: %s", len(deliveries), error)
-            return []
-        self.handled += sum(len(entries) for stream, entries in deliveries if stream in done)
-        return done
+            return deliveries
+        self.handled += _size(deliveries) - _size(left)
+        return left
 
     def _let_go(self, stream: str, entries: list[Entry]) -> None:
         """An outage is no fault of the entries; they come again."""
@@ -429,3 +426,7 @@ class Actor:
             )
             pipe.expire(key, 60)
             pipe.execute()
+
+
+def _size(deliveries: Deliveries) -> int:
+    return sum(len(entries) for _, entries in deliveries)

@@ -26,6 +26,7 @@ from common.models import Session
 from common.settings import QuantParameters
 from common.state import Advance, advance
 from workers.actor import Outcome
+from workers.mailbox import Deliveries
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +97,8 @@ class GreeksHandler:
             self._commit(keys=names, args=values)
         return Outcome(acknowledged=True)
 
-    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
-        """Advance shards and commit them in one round trip; the streams that are done.
+    def handle_together(self, deliveries: Deliveries) -> Deliveries:
+        """Advance shards and commit them in one round trip; what is not committed is left.
 
         The provisional level is computed while Redis commits, and goes behind it.
 
@@ -106,7 +107,7 @@ class GreeksHandler:
         found = [self._move(stream, entries) for stream, entries in deliveries]
         moves = [move for move in found if move]
         if not moves:
-            return []
+            return deliveries
         with self._unknown(moves) as done, bus_errors(), posting(self._streams.client) as post:
             post.send([self._command(move) for move in moves])
             levels = self._levels_behind(moves)
@@ -116,7 +117,8 @@ class GreeksHandler:
         for level, reply in zip(levels, replies[len(moves) :], strict=True):
             if not isinstance(reply, Exception):  # else it is published again, or not
                 self._moved.discard(level.symbol)
-        return [move.stream for move, is_done in zip(moves, done, strict=True) if is_done]
+        committed = {move.stream for move, is_done in zip(moves, done, strict=True) if is_done}
+        return [delivery for delivery in deliveries if delivery[0] not in committed]
 
     def _command(self, move: _Move) -> Command:
         names, values = self._arguments(move)

@@ -12,6 +12,7 @@ _MOST = 16
 _AT_ONCE = 4
 """Times the usual number that one read takes of all streams: Redis does nothing else meanwhile."""
 Deliveries = list[tuple[str, list[Entry]]]
+"""Streams and entries of theirs."""
 
 
 class Mailbox:
@@ -33,7 +34,7 @@ class Mailbox:
         found = self._read(streams, self._batch, block_ms)
         full = [stream for stream, entries in found if len(entries) >= self._batch]
         if full:  # as many again of each as there is room for by the largest
-            sizes = [_size(entries) for stream, entries in found if stream in full]
+            sizes = [size_of(entries) for stream, entries in found if stream in full]
             room = min(self._small_bytes // max(1, *sizes), _MOST)
             left = (room - 1) * self._batch
             while full and left > 0:
@@ -52,5 +53,6 @@ class Mailbox:
         )
 
 
-def _size(entries: list[Entry]) -> int:
+def size_of(entries: list[Entry]) -> int:
+    """What entries hold [bytes]."""
     return sum(len(value) for entry in entries for value in entry.fields.values())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from common.bus import keys
@@ -21,6 +21,7 @@ from common.bus.streams import Entry, Streams, id_order
 from common.errors import BusError, ServiceError, SpoolError, StorageError
 from common.spool import Place, Record, Spool
 from workers.actor import Outcome, TogetherHandler
+from workers.mailbox import Deliveries
 
 log = logging.getLogger(__name__)
 _SLICE_SECONDS = 0.25
@@ -98,23 +99,23 @@ class SpoolingHandler:
         self._away = False
         return outcome
 
-    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
+    def handle_together(self, deliveries: Deliveries) -> Deliveries:
         """Store the deliveries of a round in one step, while nothing is or may have to be spooled.
 
         :raises ServiceError: that is not possible; the entries stay pending.
         """
         if self._spool.entries or self._memory.share() >= self._mark:
-            return []
+            return deliveries
         last = self._spool.last
         if any((stream, entry.id) in last for stream, entries in deliveries for entry in entries):
-            return []
+            return deliveries
         try:
-            done = self._inner.handle_together(deliveries)
+            left = self._inner.handle_together(deliveries)
         except StorageError:
             self._away = True
             raise
         self._away = False
-        return done
+        return left
 
     def maintain(self) -> None:
         """The inner handler's duties; where Redis is full, trimming comes first and is strict."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
@@ -18,16 +19,22 @@ from common.bus.codec import Batch, Batches, Result, Results
 from common.bus.streams import Entry, Streams, decoded
 from common.db.deliveries import Delivery, Greeks, Levels, Quotes
 from common.db.store import Store
-from common.db.writing import Saved
-from common.errors import MalformedEntryError
+from common.db.writing import Saved, Writing
+from common.errors import MalformedEntryError, ServiceError
 from common.models import JsonDict, Session
 from workers.actor import Outcome
+from workers.mailbox import Deliveries, size_of
 
 log = logging.getLogger(__name__)
 _TRIM_SECONDS = 5.0
 """Between two times that the streams are trimmed [s]."""
 _DESCRIBE_SECONDS = 60.0
 """Between two looks at what has become of a session that goes on [s]."""
+ROUND_BYTES = 5 * 2**20
+"""A round takes so much of a stream, if its entries are there [bytes]."""
+_MUCH_BYTES = 2**20
+"""From here on two transactions at the same time store a round sooner than one [bytes]."""
+_Written = tuple[list[Delivery], Writing]
 
 
 class StoreHandler:
@@ -41,10 +48,17 @@ class StoreHandler:
         client: Client,
         store: Store,
         *,
+        beside: Store | None = None,
         strike_seconds: float,
         keep_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """:param beside: takes half of what is much, in a transaction of its own meanwhile.
+        :param strike_seconds: cadence at which the strikes of levels are kept [s].
+        :param keep_seconds: what everyone has acknowledged stays readable so long [s].
+        """
+        self._beside = beside
+        self._thread = ThreadPoolExecutor(1, "beside") if beside else None
         self._streams = Streams(client)
         self._cache = Cache(client)
         self._store = store
@@ -70,21 +84,46 @@ class StoreHandler:
         self._bury(stream, entries, delivery, saved)
         return Outcome(_counts(delivery, saved))
 
-    def handle_together(self, deliveries: Sequence[tuple[str, list[Entry]]]) -> list[str]:
-        """Store the deliveries of a round in one transaction; the streams that are done.
+    def handle_together(self, deliveries: Deliveries) -> Deliveries:
+        """Store the deliveries of a round in one transaction, or in two where they are large.
 
-        :raises StorageError: the database is out of reach; the entries stay pending.
-        :raises RejectedError: the database refuses a row; nothing was stored.
-        :raises MalformedEntriesError: entries cannot be decoded; nothing was stored.
+        :returns: those of a transaction that failed for what it holds, and of streams of which
+            not everything is pending any more; nothing of the former was stored.
+        :raises ServiceError: the database is out of reach; the entries stay pending.
         """
-        given = [_delivery(stream, entries) for stream, entries in deliveries]
-        saved = self._store.save(given, strike_seconds=self._strike_seconds)
+        parts = _halves(deliveries) if self._beside else [deliveries]
+        if self._beside is None or self._thread is None or len(parts) == 1:
+            return self._finish(deliveries, self._write(self._store, deliveries))
+        meanwhile = self._thread.submit(self._write, self._beside, parts[1])
+        try:
+            left = self._finish(parts[0], self._write(self._store, parts[0]))
+        finally:  # what is stored is acknowledged, whatever became of the other
+            rest = self._finish(parts[1], meanwhile.result())
+        return left + rest
+
+    def _write(self, store: Store, deliveries: Deliveries) -> _Written | None:
+        """Store deliveries in one transaction; None if that failed for what they hold."""
+        try:
+            given = [_delivery(stream, entries) for stream, entries in deliveries]
+            return given, store.write(given, strike_seconds=self._strike_seconds)
+        except ServiceError:
+            raise
+        except Exception as error:  # noqa: BLE001  whose it is shows when each is handled alone
+            log.warning("%d streams together failed, one by one: %s", len(deliveries), error)
+            return None
+
+    def _finish(self, deliveries: Deliveries, written: _Written | None) -> Deliveries:
+        """Acknowledge and count what is stored; what is left."""
+        if written is None:
+            return deliveries
+        given, writing = written
+        self._store.note(writing)
         done = []
-        for (stream, entries), delivery, one in zip(deliveries, given, saved, strict=True):
+        for (stream, entries), delivery, one in zip(deliveries, given, writing.saved, strict=True):
             self._bury(stream, entries, delivery, one)
             done.append((stream, [entry.id for entry in entries], _counts(delivery, one)))
         pending = self._streams.acknowledge_all(self.group, done)
-        return [stream for (stream, _, _), whole in zip(done, pending, strict=True) if whole]
+        return [found for found, whole in zip(deliveries, pending, strict=True) if not whole]
 
     def _bury(
         self, stream: str, entries: Sequence[Entry], delivery: Delivery, saved: Saved
@@ -149,6 +188,22 @@ class StoreHandler:
             self._describe_all(last=True)
         finally:
             self._store.close()
+            if self._beside and self._thread:
+                self._thread.shutdown()
+                self._beside.close()
+
+
+def _halves(deliveries: Deliveries) -> list[Deliveries]:
+    """Two parts of what is much, by the entries of each stream, levels in the first; or one."""
+    if sum(size_of(entries) for _, entries in deliveries) < _MUCH_BYTES:
+        return [deliveries]
+    first, second = [], []
+    for stream, entries in deliveries:
+        middle = len(entries) if stream.startswith(keys.LEVELS_PREFIX) else (len(entries) + 1) // 2
+        first.append((stream, entries[:middle]))
+        if entries[middle:]:
+            second.append((stream, entries[middle:]))
+    return [first, second] if second else [deliveries]
 
 
 def _delivery(stream: str, entries: Sequence[Entry]) -> Delivery:

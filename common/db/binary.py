@@ -25,6 +25,8 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _PIECE = 8192
 """Rows of a piece of a COPY: as many as a processor's cache holds with what they are made of."""
+_FIRST_PIECE = 1024
+"""Rows of the first piece of a large one: the server has something to do soon."""
 _GRID = 10_000
 """Prices are multiples of a 10,000th of a dollar, but for those that were computed; and the
 base of the digits of the server's decimal numbers."""
@@ -192,8 +194,10 @@ def pack(columns: Sequence[Column], rows: int) -> Iterator[bytes | bytearray]:
         yield b"".join([_HEADER, _pack_piece(columns, 0, rows), _TRAILER])
         return
     yield _HEADER
-    for start in range(0, rows, _PIECE):
-        yield _pack_piece(columns, start, min(start + _PIECE, rows))
+    start, stop = 0, _FIRST_PIECE
+    while start < rows:
+        yield _pack_piece(columns, start, min(stop, rows))
+        start, stop = stop, stop + _PIECE
     yield _TRAILER
 
 

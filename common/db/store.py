@@ -73,6 +73,14 @@ class Store:
 
         :param strike_seconds: cadence at which the strikes of levels are kept [s].
         """
+        writing = self.write(deliveries, strike_seconds=strike_seconds)
+        self.note(writing)
+        return writing.saved
+
+    def write(self, deliveries: Sequence[Delivery], *, strike_seconds: float = 0.0) -> Writing:
+        """Store deliveries in one transaction, of which somebody has to :meth:`note` what it
+        brought: this store, or another of the same database beside which it writes in a thread.
+        """
 
         def write(connection: Connection) -> Writing:
             writing = Writing(
@@ -86,7 +94,10 @@ class Store:
             writing.write(deliveries)
             return writing
 
-        writing = self._transaction(write)
+        return self._transaction(write)
+
+    def note(self, writing: Writing) -> None:
+        """Remember what came, for the checkpoints and descriptions that follow from it."""
         self._slots.update(writing.slots)
         for session, at in writing.levels:
             self._news.add(session, levels=at)
@@ -95,7 +106,6 @@ class Store:
             growth = self._grown.setdefault((came.session, came.shard), _Growth())
             growth.rows += came.rows
             growth.days |= came.days
-        return writing.saved
 
     def save_quotes(self, symbol: str, shard: str, entries: Sequence[tuple[str, Batch]]) -> Saved:
         """Store quote batches of one expiry, a list of (entry id, batch)."""
@@ -225,18 +235,18 @@ class Store:
         if known is not None:
             return known
         symbol, trading_date, feed = key.split(":")[:3]
-        row = connection.execute(
-            query("session_id"),
-            {
-                "key": key,
-                "symbol": symbol,
-                "trading_date": date.fromisoformat(trading_date),
-                "feed": feed,
-                "software": self._software,
-            },
-        ).fetchone()
-        if row is None:  # made by another transaction since the statement began
-            raise psycopg.OperationalError("the session row is being made elsewhere")
+        values = {
+            "key": key,
+            "symbol": symbol,
+            "trading_date": date.fromisoformat(trading_date),
+            "feed": feed,
+            "software": self._software,
+        }
+        row = None
+        for _ in range(2):  # made by another transaction while the first looked
+            row = row or connection.execute(query("session_id"), values).fetchone()
+        if row is None:
+            raise psycopg.OperationalError(f"the row of session {key} is made and undone")
         noon = to_datetime(session_noon(key))
         connection.execute(query("make_partitions"), {"instants": [noon]})
         self._sessions[key] = row[0]

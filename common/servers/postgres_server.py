@@ -28,6 +28,7 @@ _OPTIONS = {
     "unix_socket_permissions": "0700",
     "max_connections": "40",
     "shared_buffers": "64MB",
+    "wal_buffers": "16MB",
     "max_wal_size": "512MB",
     "wal_compression": "on",
     "timezone": "UTC",

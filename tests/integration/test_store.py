@@ -37,7 +37,7 @@ from common.db import migrate, sql
 from common.db.connection import Connection, connect
 from common.db.deliveries import Delivery, Greeks, Levels, Quotes
 from common.db.store import Store
-from common.db.writing import Saved
+from common.db.writing import Saved, Writing
 from common.errors import RejectedError, StorageError
 from common.models import Status
 from workers.actor import Actor, Policy
@@ -424,14 +424,14 @@ class CutStore(Store):
         super().__init__(connect, software="test")
         self._cut = False
 
-    def save(self, *deliveries: Any, **options: Any) -> list[Saved]:
+    def write(self, *deliveries: Any, **options: Any) -> Writing:
         """Commit, and lose the answer the first time."""
-        saved = super().save(*deliveries, **options)
+        written = super().write(*deliveries, **options)
         if not self._cut:
             self._cut = True
             self.close()
             raise StorageError("cut after the commit")
-        return saved
+        return written
 
 
 # --- errors ------------------------------------------------------------------------------------

@@ -41,8 +41,6 @@ _QUICK_SECONDS = 0.5
 meanwhile."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
-_SMALL_BYTES = 2**20
-"""As much of a stream, in small entries, a store worker takes at once [bytes]."""
 _FLOWER_TASKS = 1000
 """Flower remembers so many tasks of six kilobytes each; by itself it would a hundred thousand,
 and grow for a day."""
@@ -243,20 +241,24 @@ def worker_store(
     from common.db.store import Store  # noqa: PLC0415
     from common.spool import Spool  # noqa: PLC0415
     from workers.spooling import SpoolingHandler  # noqa: PLC0415
-    from workers.store import StoreHandler  # noqa: PLC0415
+    from workers.store import ROUND_BYTES, StoreHandler  # noqa: PLC0415
 
     context = _begin()
     settings = context.settings
     client = context.redis()
     url = context.instance.database_url()
-    store = Store(
-        lambda: connect_database(url, name=name, timeout_seconds=settings.statement_seconds),
-        software=software(),
-        conflate_seconds=settings.conflate_seconds,
+    store, beside = (
+        Store(
+            lambda: connect_database(url, name=name, timeout_seconds=settings.statement_seconds),
+            software=software(),
+            conflate_seconds=settings.conflate_seconds,
+        )
+        for _ in range(2)
     )
     stored = StoreHandler(
         client,
         store,
+        beside=beside,
         strike_seconds=settings.strike_seconds,
         keep_seconds=settings.keep_seconds,
     )
@@ -274,7 +276,7 @@ def worker_store(
     wait_for(handler.open, seconds=_SPOOL_PATIENCE, what="the spool")
     policy = replace(
         _policy(settings),
-        small_bytes=_SMALL_BYTES,
+        small_bytes=ROUND_BYTES,
         gather_seconds=settings.gather_milliseconds / 1000.0,
     )
     be_prompt()

@@ -17,6 +17,7 @@ from common.bus.streams import Streams
 from common.errors import MalformedEntryError, SpoolError, StorageError
 from common.spool import Spool
 from workers.actor import Actor, Policy
+from workers.mailbox import Deliveries
 from workers.spooling import SpoolingHandler
 
 OTHER = keys.level_stream("SPY")
@@ -37,7 +38,7 @@ class Stored(Recorder):
             raise StorageError("PostgreSQL: away")
         return super().handle(stream, entries)
 
-    def handle_together(self, deliveries: list) -> list[str]:  # type: ignore[type-arg]
+    def handle_together(self, deliveries: Deliveries) -> Deliveries:
         """Store them in one step; what is left to do is to acknowledge them."""
         if self.away:
             raise StorageError("PostgreSQL: away")
@@ -47,7 +48,7 @@ class Stored(Recorder):
             self.bus.acknowledge(
                 self.group, stream, [entry.id for entry in entries], dict(outcome.counts)
             )
-        return [stream for stream, _ in deliveries]
+        return []
 
     def trim(self, *, keep_seconds: float) -> None:
         """Note it."""

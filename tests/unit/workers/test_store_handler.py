@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import fakeredis
 import msgspec
@@ -37,6 +39,13 @@ POLICY = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seco
 LEVEL = {"symbol": "SPY", "levels": {"net_gex": 1.0}}
 
 
+@dataclass
+class FakeWriting:
+    """What became of each delivery."""
+
+    saved: list[Saved]
+
+
 class FakeStore:
     """A database that remembers what it was given."""
 
@@ -50,16 +59,32 @@ class FakeStore:
         self.known = self.conflated = 0
         self.refused: tuple[Refused, ...] = ()
         self.transactions = 0
+        self.noted: list[FakeWriting] = []
+        self.began = threading.Event()
+        self.waits_for: threading.Event | None = None
         self.away = False
         self.closed = False
 
     def save(self, deliveries: Sequence[Delivery], *, strike_seconds: float) -> list[Saved]:
         """Every quote and level is new, but for those it is told to refuse; one row of Greeks
         was there before."""
+        written = self.write(deliveries, strike_seconds=strike_seconds)
+        self.note(written)
+        return written.saved
+
+    def write(self, deliveries: Sequence[Delivery], *, strike_seconds: float) -> FakeWriting:
+        """The same, for somebody to note."""
+        self.began.set()
+        if self.waits_for is not None:
+            assert self.waits_for.wait(10.0)
         if self.away:
             raise StorageError("PostgreSQL: away")
         self.transactions += 1
-        return [self._saved(delivery, strike_seconds) for delivery in deliveries]
+        return FakeWriting([self._saved(delivery, strike_seconds) for delivery in deliveries])
+
+    def note(self, written: FakeWriting) -> None:
+        """Remember it."""
+        self.noted.append(written)
 
     def _saved(self, delivery: Delivery, strike_seconds: float) -> Saved:
         if isinstance(delivery, Quotes):
@@ -319,8 +344,10 @@ def test_what_redis_no_longer_owes_is_not_counted(
     found = Streams(client).read(keys.STORE_GROUP, "store-0", streams, count=9, block_ms=1)
     (entry_id,) = [entries[0].id for stream, entries in found if stream == keys.greeks("SPY")]
     client.xack(keys.greeks("SPY"), keys.STORE_GROUP, entry_id)
-    done = handler.handle_together(found)
-    assert sorted(done) == sorted(set(streams) - {keys.greeks("SPY")})
+    left = handler.handle_together(found)
+    assert [(stream, [entry.id for entry in entries]) for stream, entries in left] == [
+        (keys.greeks("SPY"), [entry_id])
+    ]
     counters = Cache(client).counters("SPY")
     assert (counters["quotes_stored"], counters.get("greeks_stored")) == (44, None)
 
