@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -316,3 +317,25 @@ def test_symbols_may_have_feeds_of_their_own(clean: Path, monkeypatch: pytest.Mo
 def test_a_bad_feed_of_a_symbol_is_one_clear_line(clean: Path, feeds: str, said: str) -> None:
     with pytest.raises(UsageError, match=f"^GEX_FEEDS: .*{said}[^\n]*$"):
         load_settings(feeds=feeds)
+
+
+# --- documentation ---------------------------------------------------------------------------
+
+
+def test_the_readme_names_the_defaults_that_are() -> None:
+    """Of each row of its table; what is unset is no number, and a folder has its own words."""
+    told: dict[str, str] = {}
+    for line in (project_root() / "README.md").read_text().splitlines():
+        found = re.match(r"\| (`GEX_[^|]+) \| ([^|]+) \|", line)
+        if found:
+            told |= zip(*(re.findall(r"[\w.]+", cell) for cell in found.groups()), strict=False)
+    assert len(told) >= 12
+    defaults = Settings()
+    for variable, text in told.items():
+        value = getattr(defaults, variable.removeprefix("GEX_").lower())
+        if text == "unset":
+            assert not value, variable
+        elif isinstance(value, (int, float)):
+            assert float(text) == value, variable
+        elif variable != "GEX_STATE_DIR":
+            assert text == str(value), variable
