@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -330,12 +331,12 @@ def test_the_readme_names_the_defaults_that_are() -> None:
         if found:
             told |= zip(*(re.findall(r"[\w.]+", cell) for cell in found.groups()), strict=False)
     assert len(told) >= 12
-    defaults = Settings()
+    defaults = tomllib.loads((project_root() / "config/default.toml").read_text())
     for variable, text in told.items():
-        value = getattr(defaults, variable.removeprefix("GEX_").lower())
+        value = defaults.get(variable.removeprefix("GEX_").lower(), "")
         if text == "unset":
-            assert not value, variable
+            assert value == "", variable
         elif isinstance(value, (int, float)):
             assert float(text) == value, variable
         elif variable != "GEX_STATE_DIR":
-            assert text == str(value), variable
+            assert text == value, variable
