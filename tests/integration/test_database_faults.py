@@ -28,6 +28,7 @@ from common.db.store import Store
 from common.errors import StorageError
 from common.servers.instance import Instance
 from common.settings import load_settings
+from workers import store as store_module
 from workers.actor import Actor, Policy
 from workers.store import StoreHandler
 
@@ -115,15 +116,22 @@ def small_disk() -> Iterator[Path]:
 class Worker:
     """A store worker on a Redis in memory, with twenty entries to store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, begun: bool = False) -> None:
+        """:param begun: whether the first is stored already, and its session there."""
         self.redis = fakeredis.FakeRedis()
-        self.store = Store(lambda: connect(url, name="store"), software="test")
-        handler = StoreHandler(self.redis, self.store, strike_seconds=60.0, keep_seconds=60.0)
+        store, beside = (
+            Store(lambda: connect(url, name="store"), software="test") for _ in range(2)
+        )
+        self.handler = StoreHandler(
+            self.redis, store, beside=beside, strike_seconds=60.0, keep_seconds=60.0
+        )
         policy = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0)
-        self.actor = Actor(Streams(self.redis), handler, "store-0", policy)
+        self.actor = Actor(Streams(self.redis), self.handler, "store-0", policy)
         producer = Producer(self.redis, "SPY", 1)
-        for _, one in entries(ENTRIES, SIZE):
+        for number, (_, one) in enumerate(entries(ENTRIES, SIZE)):
             producer.append(SHARD, one)
+            if number == 0 and begun:
+                self.actor.step()
 
     def finish(self, url: str) -> None:
         """Work until all is stored; then everything is there, once."""
@@ -146,7 +154,7 @@ class Worker:
         (state,) = (g for g in Streams(self.redis).groups(stream()) if g.name == keys.STORE_GROUP)
         assert (state.pending, state.lag) == (0, 0)
         assert self.redis.xlen(keys.dead(keys.STORE_GROUP)) == 0
-        self.store.close()
+        self.handler.close()
 
 
 def stream() -> str:
@@ -163,22 +171,36 @@ def slow_rows(connection: Connection) -> None:
     connection.commit()
 
 
-def copying(url: str) -> int | None:
-    """Process id of a backend in the middle of a COPY of quotes."""
+def is_open(connection: Connection) -> bool:
+    """Whether the server still serves it."""
+    try:
+        connection.execute("SELECT")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def copying(url: str) -> list[int]:
+    """Process ids of the backends in the middle of a COPY of quotes."""
     with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(
+        rows = connection.execute(
             "SELECT pid FROM pg_stat_activity"
             " WHERE application_name = 'gex-store' AND query LIKE 'COPY gex.quotes%'"
             " AND wait_event = 'PgSleep'"
-        ).fetchone()
-    return row[0] if row else None
+        ).fetchall()
+    return [pid for (pid,) in rows]
 
 
+@pytest.mark.parametrize("much", [1 << 20, 10_000], ids=["one", "halves"])
 @pytest.mark.parametrize("victim", ["backend", "server"])
-def test_postgres_killed_in_mid_copy(postgres: Server, victim: str) -> None:
+def test_postgres_killed_in_mid_copy(
+    postgres: Server, victim: str, much: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one transaction, or of two at the same time."""
+    monkeypatch.setattr(store_module, "_MUCH_BYTES", much)
+    worker = Worker(postgres.url, begun=True)
     with connect(postgres.url, name="test") as connection:
         slow_rows(connection)
-    worker = Worker(postgres.url)
     failures: list[Exception] = []
 
     def step() -> None:
@@ -189,7 +211,10 @@ def test_postgres_killed_in_mid_copy(postgres: Server, victim: str) -> None:
 
     thread = threading.Thread(target=step)
     thread.start()
-    backend = wait_until(lambda: copying(postgres.url), seconds=30, what="a COPY")
+    copies = 1 if much > 10_000 else 2
+    wait_until(lambda: len(copying(postgres.url)) == copies, seconds=30, what="a COPY of each")
+    backend = copying(postgres.url)[0]
+    witness = psycopg.connect(postgres.url, autocommit=True)
     if victim == "server":
         postgres.kill()
     else:
@@ -198,13 +223,14 @@ def test_postgres_killed_in_mid_copy(postgres: Server, victim: str) -> None:
     assert not thread.is_alive()
     assert len(failures) == 1
     assert str(failures[0]).startswith("PostgreSQL: ")
+    wait_until(lambda: not is_open(witness), seconds=60, what="the end of all connections")
     if victim == "server":
         with pytest.raises(StorageError, match="PostgreSQL: "):
             worker.actor.step()  # away for as long as it takes
         postgres.start()
     wait_until(postgres.answers, seconds=60, what="PostgreSQL again")
     with connect(postgres.url, name="test") as connection:
-        assert count(connection, "quotes", "entries", "sessions") == [0, 0, 0]
+        assert count(connection, "quotes", "entries", "sessions") == [SIZE, 1, 1]
         connection.execute("DROP TRIGGER slow ON gex.quotes")
         connection.commit()
     worker.finish(postgres.url)
