@@ -504,13 +504,11 @@ CREATE DATABASE gex_bench;
 -- name: drop_bench_database
 DROP DATABASE IF EXISTS gex_bench WITH (FORCE);
 
+-- name: may_checkpoint
+SELECT pg_has_role('pg_checkpoint', 'USAGE');
+
 -- name: checkpoint
-DO $$
-BEGIN
-    IF pg_has_role('pg_checkpoint', 'USAGE') THEN
-        EXECUTE 'CHECKPOINT';
-    END IF;
-END $$;
+CHECKPOINT;
 
 -- name: empty_quotes
 TRUNCATE gex.quotes, gex.spots, gex.entries, gex.checkpoints;

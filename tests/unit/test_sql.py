@@ -86,7 +86,7 @@ def test_a_query_is_one_whole_statement(name: str) -> None:
     assert '"' not in bare
     assert re.match(
         r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|TRUNCATE|ANALYZE|SET LOCAL"
-        r"|VACUUM|CREATE TEMPORARY TABLE|(?:CREATE|DROP) DATABASE)\b",
+        r"|VACUUM|CHECKPOINT|CREATE TEMPORARY TABLE|(?:CREATE|DROP) DATABASE)\b",
         bare,
     )
 

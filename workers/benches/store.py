@@ -139,5 +139,6 @@ def _empty(context: Context) -> None:
     with context.database("bench") as connection:
         connection.execute(query("empty_quotes"))
         connection.commit()
-        connection.execute(query("checkpoint"))
+        if connection.execute(query("may_checkpoint")).fetchone() == (True,):
+            connection.execute(query("checkpoint"))
         connection.commit()
