@@ -38,6 +38,8 @@ class AsOf:
     """What was published at this very instant, without its strikes; None between levels."""
     vix: JsonDict
     """The VIX and when it was quoted, as the last level by then says."""
+    last_level_at: int
+    """Time of the last level stored by then [us]; the quotes are hardly any newer."""
 
     def to_json(self, *, contracts: bool = False) -> JsonDict:
         """The JSON of ``latest``, the profile, and whether they are what was published."""
@@ -46,6 +48,7 @@ class AsOf:
             "session": self.session,
             "feed": self.feed,
             **self.vix,
+            "last_level_at": iso_ms(self.last_level_at),
             "profile": self.levels.profile_json(),
             "published": None
             if self.published is None
@@ -82,7 +85,8 @@ def as_of(
     )
     if level is None:
         raise UsageError(f"no level of {symbol} is stored at or before {iso_ms(at)} on its day")
-    exact = from_datetime(level["time"]) == at
+    last_level_at = from_datetime(level["time"])
+    exact = last_level_at == at
     marks = queries.chain_marks(
         connection,
         level["session_id"],
@@ -107,7 +111,8 @@ def as_of(
     )
     said = level["result"]
     vix = {name: said.get(name) for name in ("vix", "vix_at")}
-    return AsOf(levels, level["key"], level["feed"], said if exact else None, vix)
+    published = said if exact else None
+    return AsOf(levels, level["key"], level["feed"], published, vix, last_level_at)
 
 
 def _place(level: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from harness import Platform, gex, platform, wait_until
 from history import KEY, NOON_US, SHARD, batch, entries, levels, quotes
 
 from common.as_of import as_of
-from common.clock import SECOND, from_datetime, iso_ms
+from common.clock import NEW_YORK, SECOND, from_datetime, iso_ms
 from common.db import store as store_module
 from common.db.connection import Connection, connect
 from common.db.store import Store
@@ -98,6 +98,21 @@ def test_a_moment_between_levels_holds_every_quote_by_then(simulated: Platform) 
     newest = max(int(found.levels.board.quotes["time"].max()), 0)
     assert from_datetime(rows[-3]["time"]) < newest <= at
     assert found.levels.net_gex != rows[-2]["result"]["levels"]["net_gex"]
+    assert found.last_level_at == from_datetime(rows[-2]["time"])
+
+
+def test_a_moment_long_after_the_last_level_says_how_old_that_is(simulated: Platform) -> None:
+    day = published(simulated)[-1]["time"].astimezone(NEW_YORK).date()
+    late = f"{day}T23:59:59.999"
+    found = json.loads(gex(simulated.state, "history", "SPY", "--at", late, "--json").stdout)
+    assert found["published"] is None
+    assert found["last_level_at"] < found["as_of"]
+    shown = gex(simulated.state, "history", "SPY", "--at", late).stdout
+    assert "the last level by then is of" in shown
+    early = iso_ms(from_datetime(published(simulated)[-2]["time"]) + 1_000)
+    assert (
+        "the last level by then" not in gex(simulated.state, "history", "SPY", "--at", early).stdout
+    )
 
 
 def test_a_level_that_was_tampered_with_is_noticed(simulated: Platform) -> None:
@@ -125,6 +140,9 @@ def test_history_comes_in_every_form(simulated: Platform) -> None:
     minutes = json.loads(gex(state, "history", "SPY", "--json").stdout)["rows"]
     assert sum(row["levels"] for row in minutes) >= len(stored)
     assert all(row["net_gex_low"] <= row["net_gex"] <= row["net_gex_high"] for row in minutes)
+    shown = gex(state, "history", "SPY").stdout
+    assert rows[0]["session"] in shown.splitlines()[0]
+    assert "…" not in shown, "80 characters are enough"
     text = gex(state, "history", "SPY", "--bucket", "5m", "--csv").stdout
     table = list(csv.DictReader(io.StringIO(text)))
     assert list(table[0]) == list(minutes[0])

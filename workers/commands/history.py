@@ -9,10 +9,12 @@ import csv
 import re
 import sys
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
+from rich import box
 from rich.table import Table
 
 from common.clock import iso_ms, parse_instant, to_datetime
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _BUCKET = re.compile(r"(\d+)([smh])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LONG = timedelta(minutes=1)
+"""A gap between levels that is worth a word."""
 _Rows = list[dict[str, Any]]
 
 
@@ -89,7 +93,7 @@ def history(
     elif json:
         _print_rows(span, bucket, rows, output)
     else:
-        _show_rows(span, rows)
+        _show_rows(rows)
 
 
 def parse_bucket(text: str) -> timedelta:
@@ -151,20 +155,27 @@ def _write_parquet(rows: _Rows, output: Path | None) -> None:
     pq.write_table(pa.Table.from_pylist(rows), target, compression="zstd")
 
 
-def _show_rows(span: queries.Span, rows: _Rows) -> None:
-    table = Table(title=f"{span.symbol}: {len(rows)} rows (UTC)", title_justify="left")
-    names = ("time", "session", "spot", "net GEX", "low", "high", "zero γ", "call wall", "put wall")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("time", "session") else "right")
-    for row in rows:
-        table.add_row(
-            row["time"].strftime("%Y-%m-%d %H:%M:%S"),
-            row["session"],
-            number(row["spot"]),
-            *(money(row[name]) for name in ("net_gex", "net_gex_low", "net_gex_high")),
-            *(number(row[name]) for name in ("zero_gamma", "call_wall", "put_wall")),
+def _show_rows(rows: _Rows) -> None:
+    """A table for each session and day, narrow enough for 80 characters."""
+    for (session, day), group in groupby(rows, lambda row: (row["session"], row["time"].date())):
+        found = list(group)
+        table = Table(
+            title=f"{session}  {day} UTC  {len(found)} rows",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
         )
-    console.print(table)
+        table.add_column("time")
+        for name in ("spot", "net GEX", "low", "high", "zero γ", "call\nwall", "put\nwall"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in found:
+            table.add_row(
+                f"{row['time']:%H:%M:%S}",
+                number(row["spot"]),
+                *(money(row[name]) for name in ("net_gex", "net_gex_low", "net_gex_high")),
+                *(number(row[name]) for name in ("zero_gamma", "call_wall", "put_wall")),
+            )
+        console.print(table)
 
 
 def _show_moment(found: AsOf, *, json: bool, contracts: bool) -> None:
@@ -187,7 +198,12 @@ def _show_moment(found: AsOf, *, json: bool, contracts: bool) -> None:
 
 def _verdict(found: AsOf) -> str:
     if found.published is None:
-        return "no level was published at this very instant; built of every quote by then"
+        verdict = "no level was published at this very instant; built of every quote by then"
+        age = timedelta(microseconds=found.levels.as_of - found.last_level_at)
+        if age < _LONG:
+            return verdict
+        last = iso_ms(found.last_level_at)
+        return f"{verdict}\n[yellow]the last level by then is of {last}, {age} before[/]"
     if found.differences():
         return f"differs from what was published then: {', '.join(found.differences())}"
     return "equal to what was published then"
