@@ -91,6 +91,14 @@ def query(name: str) -> Any:
     return queries()[name].encode()
 
 
+def read_by_index(connection: Connection) -> None:
+    """Until the transaction ends, read no table from end to end.
+
+    How few of millions of rows are new the planner cannot know; it would read all of them.
+    """
+    connection.execute(query("read_by_index"))
+
+
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from common.db.connection import Connection, query, storage_errors
+from common.db.connection import Connection, query, read_by_index, storage_errors
 from common.models import JsonDict
 
 
@@ -121,6 +121,7 @@ def chain_quotes(connection: Connection, values: dict[str, Any]) -> list[tuple[A
         the times (``since``, ``until``) between which all rows of the session are.
     """
     with storage_errors(), connection.cursor(binary=True) as cursor:
+        read_by_index(connection)
         rows = cursor.execute(query("chain_quotes"), values).fetchall()
         connection.commit()
         return rows

@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from common.bus.codec import Batch, Batches, Result, Results
 from common.clock import SECOND, to_datetime
-from common.db.connection import Connection, query, storage_errors
+from common.db.connection import Connection, query, read_by_index, storage_errors
 from common.db.deliveries import Delivery, Greeks, Levels, Quotes, session_noon
 from common.db.load import REFUSALS, Loader
 from common.db.migrate import require_current
@@ -142,6 +142,7 @@ class Store:
             ) -> int:
                 place = {"session_id": self._session(connection, session), "shard": expiry.shard}
                 connection.execute(query("own_chain"), place)
+                read_by_index(connection)
                 values = {
                     "session_id": place["session_id"],
                     "expiration": expiry.expiration,
@@ -174,7 +175,7 @@ class Store:
         values = {**session_row(session), "entries_since": entries, "levels_since": levels}
 
         def write(connection: Connection) -> int:
-            connection.execute(query("read_by_index"))  # how little is new the planner cannot know
+            read_by_index(connection)
             return connection.execute(query("describe_session"), values).rowcount
 
         found = self._transaction(write)

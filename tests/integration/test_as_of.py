@@ -202,7 +202,7 @@ def chain_at(connection: Connection, last: int) -> list[tuple[int, int]]:
     ((at, _, document),) = levels(1)
     document["watermark"] = {SHARD: f"{999 + last // 100}-0"}
     store = Store(lambda: connection, software="test")
-    moment = at + last * SECOND
+    moment = at + last // 100 * SECOND
     store.save_levels([(moment, KEY, document)], strike_seconds=60)
     board = as_of(connection, "SPY", moment, PARAMETERS).levels.board
     return list(zip(board.quotes["key"].tolist(), board.quotes["seq"].tolist(), strict=True))
@@ -227,6 +227,52 @@ def test_checkpoints_change_nothing_but_the_time_it_takes(
     assert row == (5, 100)
     for last in (100, 200, 300, 700, 1000):
         assert chain_at(plain, last) == expected(last), last
+
+
+def read_whole(connection: Connection) -> int:
+    """Rows of quotes that were read without an index, by all who have closed."""
+    row = connection.execute(
+        "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE relid IN"
+        " (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'gex.quotes'::regclass)"
+    ).fetchone()
+    connection.commit()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_checkpoint_reads_what_is_new_however_much_is_stored(
+    small_steps: None, database_url: str, plain: Connection
+) -> None:
+    def connect_to_slow_disk() -> Connection:
+        connection = connect(database_url, name="store")
+        connection.execute("SET random_page_cost = 1000")  # as if there were millions of rows
+        connection.commit()
+        return connection
+
+    day, store = entries(600, 100), Store(connect_to_slow_disk, software="test")
+    for part in (day[:300], day[300:597]):
+        store.save_quotes("SPY", SHARD, part)
+        store.make_checkpoints()
+    store.close()
+    plain.execute("ANALYZE gex.quotes")
+    plain.commit()
+    before = read_whole(plain)
+    store.save_quotes("SPY", SHARD, day[597:])
+    assert store.make_checkpoints() == 1
+    store.close()
+    assert chain_at(plain, 60_000) == expected(60_000)
+    wait_until(lambda: uses_index(plain, 800), seconds=30, what="statistics of the checkpoint")
+    assert read_whole(plain) == before
+
+
+def uses_index(connection: Connection, rows: int) -> bool:
+    """Whether so many rows of quotes have been read by their index, as the statistics know."""
+    row = connection.execute(
+        "SELECT sum(idx_tup_fetch) FROM pg_stat_user_tables WHERE relid IN"
+        " (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'gex.quotes'::regclass)"
+    ).fetchone()
+    connection.commit()
+    return row is not None and int(row[0] or 0) >= rows
 
 
 def test_a_checkpoint_that_came_too_soon_is_forgotten(
