@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from common.bus.cache import Cache, ChainView, LiveLevel
 from common.bus.client import Client, Command, bus_errors, posting
 from common.bus.codec import Batch, ResultHeader, StateBlob
 from common.bus.leases import Leases
+from common.bus.patches import patches
 from common.bus.streams import Entry, Streams, decoded, id_order
 from common.errors import FencedError, MalformedEntryError, ServiceError
 from common.live import LiveLevels, LivePace
@@ -40,12 +41,26 @@ class Live:
     ttl_ms: int
 
 
+class _Held(NamedTuple):
+    """A shard's state as this worker has committed it."""
+
+    epoch: int
+    """Of the lease it was committed under."""
+    state: StateBlob
+    blob: bytes
+    """Its encoding, which Redis holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Move:
     """A shard's next state, before it is committed."""
 
     stream: str
     step: Advance
+    blob: bytes
+    """The state's encoding."""
+    base: bytes
+    """That of the state it follows, where Redis is known to hold it; else nothing."""
     ids: list[str]
     """The entries that were delivered for it."""
     counts: dict[str, int]
@@ -68,7 +83,7 @@ class GreeksHandler:
         self._leases = leases
         self._parameters = parameters
         self._commit = client.register_script(scripts.COMMIT)
-        self._states: dict[str, tuple[int, StateBlob]] = {}
+        self._states: dict[str, _Held] = {}
         self._results_ready: set[str] = set()
         self._live = live
         self._sessions: dict[str, tuple[Session | None, list[str]]] = {}
@@ -137,14 +152,15 @@ class GreeksHandler:
         if not batches:
             return None
         shard, held = keys.stream_shard(stream), self._states.get(stream)
-        solved = held is not None and held[1] is state  # by this process, with its parameters
-        step = advance(state, shard, batches, self._parameters, solved=solved)
+        own = held is not None and held.state is state  # made by this process, in its way
+        step = advance(state, shard, batches, self._parameters, solved=own)
         counts = {
             "quotes_processed": step.quotes,
             "quotes_late": step.late,
             "entries_redelivered": len(entries) - len(fresh),
         }
-        return _Move(stream, step, [entry.id for entry in entries], counts, mark)
+        blob, base = step.state.encode(), held.blob if held and own else b""
+        return _Move(stream, step, blob, base, [entry.id for entry in entries], counts, mark)
 
     @contextmanager
     def _unknown(self, moves: Sequence[_Move]) -> Iterator[list[bool]]:
@@ -158,7 +174,8 @@ class GreeksHandler:
         yield done
         for move, is_done in zip(moves, done, strict=True):
             if is_done:
-                self._states[move.stream] = (self._leases.held[move.stream], move.step.state)
+                epoch = self._leases.held[move.stream]
+                self._states[move.stream] = _Held(epoch, move.step.state, move.blob)
                 self._moved.add(keys.stream_symbol(move.stream))
 
     def maintain(self) -> None:
@@ -239,8 +256,8 @@ class GreeksHandler:
             held = self._states.get(stream)
             if stream in ahead:
                 states[shard] = ahead[stream]
-            elif held and held[0] == self._leases.held.get(stream):
-                states[shard] = held[1]
+            elif held and held.epoch == self._leases.held.get(stream):
+                states[shard] = held.state
             else:
                 elsewhere.append(shard)
         if elsewhere:
@@ -258,8 +275,8 @@ class GreeksHandler:
         """
         epoch = self._leases.held.get(stream, 0)
         held = self._states.get(stream)
-        if held and held[0] == epoch:
-            return held[1], held[1].last_id
+        if held and held.epoch == epoch:
+            return held.state, held.state.last_id
         symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
         try:
             state = self._cache.state(symbol, shard)
@@ -287,6 +304,7 @@ class GreeksHandler:
             forward_source=state.forward_source,
             last_id=state.last_id,
         )
+        changes = patches(move.base, move.blob) or []
         return [
             keys.lease(symbol, shard),
             keys.chain(symbol, shard),
@@ -300,10 +318,12 @@ class GreeksHandler:
             self.group,
             shard,
             state.last_id,
-            state.encode(),
+            len(move.blob) if changes else move.blob,
             msgspec.msgpack.encode(header),
             rows.tobytes(),
             move.after,
+            len(changes),
+            *(part for patch in changes for part in patch),
             len(move.counts),
             *(part for item in move.counts.items() for part in item),
             *move.ids,

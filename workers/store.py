@@ -32,8 +32,10 @@ _DESCRIBE_SECONDS = 60.0
 """Between two looks at what has become of a session that goes on [s]."""
 ROUND_BYTES = 5 * 2**20
 """A round takes so much of a stream, if its entries are there [bytes]."""
-_MUCH_BYTES = 2**20
-"""From here on two transactions at the same time store a round sooner than one [bytes]."""
+_MUCH_BYTES = 4 * 2**20
+"""A round from here on is a backlog: two transactions at the same time store it sooner than one.
+They take both processors of a small machine, so what is live, a quarter of a second of a hundred
+thousand quotes a second, is one [bytes]."""
 _Written = tuple[list[Delivery], Writing]
 
 

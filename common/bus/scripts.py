@@ -153,8 +153,9 @@ return 1
 COMMIT = """
 -- KEYS lease, chain, watermark, greeks, quotes, counters, registry
 -- ARGV fencing epoch, group, shard, last id, blob, result header, result rows, last id before,
---      counter pairs n, name, value ..., id ...
+--      patches n, place, bytes ..., counter pairs n, name, value ..., id ...
 -- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
+-- With patches, of what the state before was, the length of both stands in place of the blob.
 -- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
 -- too: the last id promises that everything before it is in the state. So does a state that is
 -- not the one this goes on from, and an entry that is not pending: Redis was set back, and what
@@ -162,10 +163,15 @@ COMMIT = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
 end
-local at = 10 + 2 * tonumber(ARGV[9])
+local patches = 2 * tonumber(ARGV[9])
+local counts = 10 + patches
+local at = counts + 1 + 2 * tonumber(ARGV[counts])
 local before = redis.call('HGET', KEYS[3], ARGV[3]) or ''
 if before == ARGV[4] then return 0 end  -- a retry of what is done
-if before ~= ARGV[8] then return redis.error_reply('FENCED the state is another one') end
+if before ~= ARGV[8]
+  or patches > 0 and redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[5]) then
+  return redis.error_reply('FENCED the state is another one')
+end
 local mine = {}
 for i = at, #ARGV do mine[ARGV[i]] = true end
 local rows = redis.call('XPENDING', KEYS[5], ARGV[2], '-', ARGV[4], #ARGV - at + 2)
@@ -176,13 +182,14 @@ if #rows <= #ARGV - at then return redis.error_reply('FENCED an entry is not pen
 for i = at, #ARGV, 500 do
   redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
 end
-redis.call('SET', KEYS[2], ARGV[5])
+if patches == 0 then redis.call('SET', KEYS[2], ARGV[5]) end
+for i = 10, counts - 1, 2 do redis.call('SETRANGE', KEYS[2], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
 if #ARGV[7] > 0 then
   redis.call('SADD', KEYS[7], KEYS[4])
   redis.call('XADD', KEYS[4], '*', 'h', ARGV[6], 'r', ARGV[7])
 end
-for i = 10, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
+for i = counts + 1, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
 return 1
 """
 
