@@ -229,50 +229,45 @@ def test_checkpoints_change_nothing_but_the_time_it_takes(
         assert chain_at(plain, last) == expected(last), last
 
 
-def read_whole(connection: Connection) -> int:
-    """Rows of quotes that were read without an index, by all who have closed."""
+def reads(connection: Connection) -> tuple[int, int]:
+    """Rows of quotes that were read without an index, and by one, as far as the statistics know."""
     row = connection.execute(
-        "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE relid IN"
+        "SELECT coalesce(sum(seq_tup_read), 0), coalesce(sum(idx_tup_fetch), 0)"
+        " FROM pg_stat_user_tables WHERE relid IN"
         " (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'gex.quotes'::regclass)"
     ).fetchone()
     connection.commit()
     assert row is not None
-    return int(row[0])
+    return int(row[0]), int(row[1])
 
 
-def test_a_checkpoint_reads_what_is_new_however_much_is_stored(
+def test_a_checkpoint_and_a_chain_read_what_is_new_however_much_is_stored(
     small_steps: None, database_url: str, plain: Connection
 ) -> None:
-    def connect_to_slow_disk() -> Connection:
-        connection = connect(database_url, name="store")
+    def slow(connection: Connection) -> Connection:
         connection.execute("SET random_page_cost = 1000")  # as if there were millions of rows
         connection.commit()
         return connection
 
-    day, store = entries(600, 100), Store(connect_to_slow_disk, software="test")
+    def connect_slowly() -> Connection:
+        return slow(connect(database_url, name="store"))
+
+    day, store = entries(600, 100), Store(connect_slowly, software="test")
     for part in (day[:300], day[300:597]):
         store.save_quotes("SPY", SHARD, part)
         store.make_checkpoints()
     store.close()
     plain.execute("ANALYZE gex.quotes")
     plain.commit()
-    before = read_whole(plain)
+    wait_until(lambda: reads(plain)[1] >= 59_000, seconds=30, what="statistics of what was")
+    before, found = reads(plain)
     store.save_quotes("SPY", SHARD, day[597:])
     assert store.make_checkpoints() == 1
     store.close()
-    assert chain_at(plain, 60_000) == expected(60_000)
-    wait_until(lambda: uses_index(plain, 800), seconds=30, what="statistics of the checkpoint")
-    assert read_whole(plain) == before
-
-
-def uses_index(connection: Connection, rows: int) -> bool:
-    """Whether so many rows of quotes have been read by their index, as the statistics know."""
-    row = connection.execute(
-        "SELECT sum(idx_tup_fetch) FROM pg_stat_user_tables WHERE relid IN"
-        " (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'gex.quotes'::regclass)"
-    ).fetchone()
-    connection.commit()
-    return row is not None and int(row[0] or 0) >= rows
+    assert chain_at(slow(plain), 60_000) == expected(60_000)
+    new = 300 + 2 * 100  # quotes since the checkpoint before, and those of the checkpoints
+    wait_until(lambda: reads(plain)[1] >= found + new, seconds=30, what="statistics of the reads")
+    assert reads(plain)[0] == before
 
 
 def test_a_checkpoint_that_came_too_soon_is_forgotten(
