@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -157,7 +157,11 @@ def _write_parquet(rows: _Rows, output: Path | None) -> None:
 
 def _show_rows(rows: _Rows) -> None:
     """A table for each session and day, narrow enough for 80 characters."""
-    for (session, day), group in groupby(rows, lambda row: (row["session"], row["time"].date())):
+
+    def place(row: dict[str, Any]) -> tuple[date, str]:
+        return row["time"].date(), row["session"]
+
+    for (day, session), group in groupby(sorted(rows, key=place), place):
         found = list(group)
         table = Table(
             title=f"{session}  {day} UTC  {len(found)} rows",

@@ -53,13 +53,19 @@ def held(worker: Worker) -> bytes:
     return worker.handler._states[STREAM].state.encode()
 
 
-def test_a_few_quotes_are_a_few_patches(
-    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def begun(client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch) -> tuple[Worker, Sent]:
+    """A worker that has the whole board, and what it sends."""
     worker = Worker(client)
     sent = Sent(worker, monkeypatch)
     append(client, whole_board())
     worker.work()
+    return worker, sent
+
+
+def test_a_few_quotes_are_a_few_patches(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, sent = begun(client, monkeypatch)
     for number in range(2, 8):
         append(client, few(number))
         worker.work()
@@ -79,10 +85,7 @@ def test_a_few_quotes_are_a_few_patches(
 def test_a_new_contract_is_a_new_length_and_a_new_whole(
     client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = Worker(client)
-    sent = Sent(worker, monkeypatch)
-    append(client, whole_board())
-    worker.work()
+    worker, sent = begun(client, monkeypatch)
     append(client, few(2, strikes=(900.0,)))
     worker.work()
     append(client, few(3))
