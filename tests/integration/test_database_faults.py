@@ -212,13 +212,18 @@ def test_postgres_killed_in_mid_copy(
     thread = threading.Thread(target=step)
     thread.start()
     copies = 1 if much > 10_000 else 2
-    wait_until(lambda: len(copying(postgres.url)) == copies, seconds=30, what="a COPY of each")
-    backend = copying(postgres.url)[0]
+    found: list[int] = []
+
+    def all_copy() -> bool:
+        found[:] = copying(postgres.url)  # between two rows a backend does not sleep
+        return len(found) == copies
+
+    wait_until(all_copy, seconds=30, what="a COPY of each")
     witness = psycopg.connect(postgres.url, autocommit=True)
     if victim == "server":
         postgres.kill()
     else:
-        os.kill(backend, signal.SIGKILL)
+        os.kill(found[0], signal.SIGKILL)
     thread.join(60)
     assert not thread.is_alive()
     assert len(failures) == 1

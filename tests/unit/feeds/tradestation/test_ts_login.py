@@ -13,6 +13,7 @@ import httpx
 import pytest
 import typer
 from pydantic import SecretStr
+from rich.console import Console
 from typer.testing import CliRunner
 
 from common.errors import CredentialsError, FeedError, UsageError
@@ -172,7 +173,7 @@ def signed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     real = httpx.Client
     monkeypatch.setattr(command.httpx, "Client", client)
-    monkeypatch.setattr(command.console, "file", io.StringIO())
+    monkeypatch.setattr(command, "console", Console(file=io.StringIO()))
     return tmp_path / "state"
 
 
