@@ -90,14 +90,21 @@ class Context:
         """The cache of a server that answers."""
         return Cache(self.reachable_redis())
 
-    def database(self, name: str) -> Connection:
-        """An open connection.
+    def database(self, name: str, *, timeout_seconds: float = 30.0) -> Connection:
+        """An open connection; one to the embedded server gives way to the platform's processes.
 
+        :param name: shown in ``pg_stat_activity``.
+        :param timeout_seconds: for one statement.
         :raises StorageError: when the server is out of reach.
         """
         from common.db.connection import connect as connect_database  # noqa: PLC0415
+        from common.servers.postgres_server import give_way  # noqa: PLC0415
 
-        return connect_database(self.instance.database_url(), name=name)
+        url = self.instance.database_url()
+        connection = connect_database(url, name=name, timeout_seconds=timeout_seconds)
+        if self.settings.database_url is None:
+            give_way(connection.info.backend_pid)
+        return connection
 
 
 def print_json(value: Any) -> None:

@@ -23,7 +23,6 @@ from common.bus.cache import Cache
 from common.bus.client import bus_errors, connect
 from common.bus.memory import Memory
 from common.clock import SECOND, wall_us
-from common.db.connection import connect as connect_database
 from common.db.policies import apply_policies, policies_of
 from common.errors import BusError, ServiceError
 from common.quant import kernels
@@ -31,6 +30,7 @@ from common.servers.instance import Instance
 from common.settings import Settings, load_settings
 from common.tick import TickPolicy, publish_tick
 from workers.broker import wait_out_full_brokers
+from workers.context import Context
 from workers.startup import keep_heap, without_collecting
 
 log = logging.getLogger(__name__)
@@ -204,8 +204,7 @@ def upkeep() -> None:
 
     :raises StorageError: when the database is out of reach; the next time will do.
     """
-    url = Instance(_settings()).database_url()
-    with connect_database(url, name="upkeep") as connection:
+    with Context(_settings()).database("upkeep") as connection:
         log.info("upkeep: %s", apply_policies(connection, policies_of(_settings())))
 
 
@@ -220,8 +219,8 @@ def back_up() -> None:
     from common.db.backup import backup  # noqa: PLC0415
 
     settings = _settings()
-    url = Instance(settings).database_url()
-    with connect_database(url, name="backup", timeout_seconds=_BACKUP_PATIENCE) as connection:
+    opened = Context(settings).database("backup", timeout_seconds=_BACKUP_PATIENCE)
+    with opened as connection:
         log.info("backup: %s", backup(connection, open_archive(settings.backup_url, settings)))
 
 

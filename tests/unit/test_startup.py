@@ -1,4 +1,4 @@
-"""The collector rests while a process starts, and works afterwards."""
+"""How processes start, and who gives way to whom."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import gc
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from common.servers.postgres_server import give_way
 from workers.startup import be_prompt, keep_heap, without_collecting
 
 
@@ -50,6 +52,17 @@ def test_what_was_made_at_the_start_is_not_looked_through_again() -> None:
     finally:
         gc.unfreeze()
         sys.setswitchinterval(interval)
+
+
+def test_a_session_of_the_server_gives_way_to_the_platform() -> None:
+    program = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True) as session:
+        wish = Path(f"/proc/{session.pid}/autogroup")
+        assert give_way(session.pid) == wish.exists()
+        assert not wish.exists() or wish.read_text().split()[-1] == "10"
+        assert session.stdin is not None
+        session.stdin.write(b"\n")
+    assert not give_way(session.pid)  # it has ended
 
 
 def test_who_steps_back_says_so_to_the_system() -> None:

@@ -13,7 +13,6 @@ import typer
 
 from common.db.archive import open_archive
 from common.db.backup import Tally, backup, restore
-from common.db.connection import connect
 from common.errors import UsageError
 from workers.context import Context, console, print_json
 
@@ -39,8 +38,8 @@ def bring_back(target: Target = "", day: Day = "", json: Json = False) -> None:
 def _run(work: Callable[..., Tally], target: str, day: str, what: str, *, json: bool) -> None:
     context = Context.load()
     archive = open_archive(target or context.settings.backup_url, context.settings)
-    url, tell = context.instance.database_url(), _teller(json=json)
-    with connect(url, name="backup", timeout_seconds=PATIENCE_SECONDS) as connection:
+    tell = _teller(json=json)
+    with context.database("backup", timeout_seconds=PATIENCE_SECONDS) as connection:
         _show(work(connection, archive, day=_date(day), tell=tell), what, json=json)
 
 

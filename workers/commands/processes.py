@@ -237,7 +237,6 @@ def worker_store(
 ) -> None:
     """A store worker: everything the streams carry into the database."""
     step_back()
-    from common.db.connection import connect as connect_database  # noqa: PLC0415
     from common.db.store import Store  # noqa: PLC0415
     from common.spool import Spool  # noqa: PLC0415
     from workers.spooling import SpoolingHandler  # noqa: PLC0415
@@ -246,10 +245,9 @@ def worker_store(
     context = _begin()
     settings = context.settings
     client = context.redis()
-    url = context.instance.database_url()
     store, beside = (
         Store(
-            lambda: connect_database(url, name=name, timeout_seconds=settings.statement_seconds),
+            lambda: context.database(name, timeout_seconds=settings.statement_seconds),
             software=software(),
             conflate_seconds=settings.conflate_seconds,
         )
