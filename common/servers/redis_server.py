@@ -12,6 +12,9 @@ from pathlib import Path
 from common.errors import ServiceError
 from common.servers.instance import REDIS_USER, Instance, Runtime
 
+REWRITE_BYTES = 512 * 2**20
+"""From here on the append-only file is rewritten once it has doubled; by the server itself, which
+knows no priority for it, half as much later."""
 _READER = (
     "-@all +@read +@connection +subscribe +psubscribe +unsubscribe +punsubscribe "
     "-@dangerous +info +keys"
@@ -50,7 +53,9 @@ def configuration(instance: Instance, runtime: Runtime) -> str:
         'logfile ""',
         "appendonly yes",
         "appendfsync everysec",
-        "auto-aof-rewrite-min-size 512mb",
+        f"auto-aof-rewrite-min-size {REWRITE_BYTES * 3 // 2}",
+        "auto-aof-rewrite-percentage 150",
+        "rdbcompression no",  # of a rewritten file: it would take four times as long to write
         'save ""',
         f"maxmemory {instance.settings.redis_maxmemory_mb}mb",
         "maxmemory-policy noeviction",

@@ -24,6 +24,7 @@ from common.bus.spools import Spools
 from common.bus.streams import Streams
 from common.db import migrate
 from common.errors import ServiceError, UsageError
+from common.servers.append_log import AppendLog
 from common.servers.instance import Runtime
 from common.servers.supervisor import Program, Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
@@ -73,7 +74,7 @@ class Run:
                 self.supervisor.start(self._environment(runtime))
                 self._wait_until_ready()
                 self._tell_where(runtime)
-                return self._follow()
+                return self._follow(runtime)
             except _Stopped:
                 return 0
             finally:
@@ -170,13 +171,14 @@ class Run:
         feeds = [f"{feed}  {' '.join(names)}" for feed, names in settings.feeds_in_use.items()]
         console.print(f"feed      {', '.join(feeds)}   (Ctrl-C stops)")
 
-    def _follow(self) -> int:
+    def _follow(self, runtime: Runtime) -> int:
         cache = Cache(self.context.redis())
         settings = self.context.settings
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
         checked, refused = 0.0, None
         watch = self._watch(cache)
+        log_file = AppendLog(cache.client) if runtime.embedded_redis else None
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
@@ -188,6 +190,8 @@ class Run:
                     if refused and not display.has_levels:
                         raise ServiceError(refused)
                 try:
+                    if log_file and checked == now:
+                        log_file.look()
                     for symbol in symbols:
                         display.show(symbol, cache.latest(symbol))
                     if self.exit_at_end and self._is_finished(cache):
