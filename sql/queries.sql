@@ -216,7 +216,7 @@ WITH span AS (
     WHERE q.session_id = %(session_id)s AND q."time" BETWEEN span.since AND span.until
       AND q.seq > coalesce((SELECT seq FROM before), -1)
       AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
-), newest AS (  -- by hashing: sorting them all takes twice as long
+), newest AS (  -- by hashing, without sorting them all
     SELECT max("time") AS "time", min(symbol) AS symbol, max(seq) AS seq
     FROM candidate GROUP BY strike, "right"
 )

@@ -55,7 +55,7 @@ def configuration(instance: Instance, runtime: Runtime) -> str:
         "appendfsync everysec",
         f"auto-aof-rewrite-min-size {REWRITE_BYTES * 3 // 2}",
         "auto-aof-rewrite-percentage 150",
-        "rdbcompression no",  # of a rewritten file: it would take four times as long to write
+        "rdbcompression no",  # of a rewritten file: its writer takes the processor from others
         'save ""',
         f"maxmemory {instance.settings.redis_maxmemory_mb}mb",
         "maxmemory-policy noeviction",
