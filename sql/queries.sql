@@ -175,13 +175,17 @@ WITH spot AS (
                  first_seq, last_seq, spot_seq, received)
     ON CONFLICT DO NOTHING
 )
-SELECT pg_advisory_xact_lock_shared(session, hashtext((%(shards)s::text[])[delivery]))
-FROM (SELECT DISTINCT session, delivery
+SELECT pg_advisory_xact_lock_shared(session, chain)
+FROM (SELECT DISTINCT session, hashtext((%(shards)s::text[])[delivery]) AS chain
       FROM unnest(%(sessions)s::integer[], %(deliveries)s::integer[]) AS row (session, delivery)
-     ) AS chain;
+      ORDER BY session, chain
+     ) AS held;
 
--- name: own_chain
-SELECT pg_advisory_xact_lock(%(session_id)s, hashtext(%(shard)s));
+-- name: own_chains
+SELECT pg_advisory_xact_lock(%(session_id)s, chain)
+FROM (SELECT DISTINCT hashtext(shard) AS chain FROM unnest(%(shards)s::text[]) AS row (shard)
+      ORDER BY chain
+     ) AS held;
 
 -- name: forget_checkpoints
 DELETE FROM gex.checkpoints c
@@ -193,37 +197,41 @@ USING (SELECT session_id, (%(expirations)s::date[])[delivery] AS expiration,
 WHERE c.session_id = came.session_id AND c.expiration = came.expiration
   AND c.settlement = came.settlement AND c.seq >= came.seq;
 
--- name: insert_checkpoint
+-- name: insert_checkpoints
 WITH span AS (
     SELECT min("time") - interval '1 day' AS since, max("time") + interval '1 day' AS until
     FROM gex.entries WHERE session_id = %(session_id)s
-), before AS (
-    SELECT seq, seqs FROM gex.checkpoints
-    WHERE session_id = %(session_id)s AND expiration = %(expiration)s
-      AND settlement = %(settlement)s
-    ORDER BY seq DESC LIMIT 1
+), due AS (
+    SELECT chain.expiration, chain.settlement, coalesce(before.seq, -1) AS seq, before.seqs
+    FROM unnest(%(expirations)s::date[], %(settlements)s::text[])
+             AS chain (expiration, settlement)
+    LEFT JOIN LATERAL (
+        SELECT c.seq, c.seqs FROM gex.checkpoints c
+        WHERE c.session_id = %(session_id)s AND c.expiration = chain.expiration
+          AND c.settlement = chain.settlement
+        ORDER BY c.seq DESC LIMIT 1) AS before ON true
 ), candidate AS (
-    SELECT q."time", q.symbol, q.strike, q."right", q.seq
-    FROM span, before, unnest(before.seqs) AS held (seq), LATERAL (
+    SELECT q."time", q.symbol, q.expiration, q.settlement, q.strike, q."right", q.seq
+    FROM span, due, unnest(due.seqs) AS held (seq), LATERAL (
         SELECT * FROM gex.quotes
         WHERE session_id = %(session_id)s AND seq = held.seq
           AND "time" BETWEEN span.since AND span.until
-          AND expiration = %(expiration)s AND settlement = %(settlement)s
+          AND expiration = due.expiration AND settlement = due.settlement
         OFFSET 0) AS q  -- each by its key, whatever the planner knows of the table
-    UNION ALL
-    SELECT q."time", q.symbol, q.strike, q."right", q.seq
-    FROM span, gex.quotes q
+    UNION ALL  -- what is new is read once for all of them: no key has the expiration
+    SELECT q."time", q.symbol, q.expiration, q.settlement, q.strike, q."right", q.seq
+    FROM span, gex.quotes q, due
     WHERE q.session_id = %(session_id)s AND q."time" BETWEEN span.since AND span.until
-      AND q.seq > coalesce((SELECT seq FROM before), -1)
-      AND q.expiration = %(expiration)s AND q.settlement = %(settlement)s
+      AND q.seq > (SELECT min(seq) FROM due)
+      AND q.expiration = due.expiration AND q.settlement = due.settlement AND q.seq > due.seq
 ), newest AS (  -- by hashing, without sorting them all
-    SELECT max("time") AS "time", min(symbol) AS symbol, max(seq) AS seq
-    FROM candidate GROUP BY strike, "right"
+    SELECT max("time") AS "time", min(symbol) AS symbol, expiration, settlement, max(seq) AS seq
+    FROM candidate GROUP BY expiration, settlement, strike, "right"
 )
 INSERT INTO gex.checkpoints ("time", session_id, symbol, expiration, settlement, seq, seqs)
-SELECT max("time"), %(session_id)s, min(symbol), %(expiration)s, %(settlement)s, max(seq),
+SELECT max("time"), %(session_id)s, min(symbol), expiration, settlement, max(seq),
        array_agg(seq ORDER BY seq)
-FROM newest HAVING count(*) > 0
+FROM newest GROUP BY expiration, settlement
 ON CONFLICT DO NOTHING;
 
 -- name: make_partitions

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -130,33 +131,32 @@ class Store:
 
         Reading the chain of any moment takes a checkpoint and the quotes that follow it.
         """
-        due = [key for key, growth in self._grown.items() if growth.rows >= CHECKPOINT_ROWS]
-        for session, shard in due:
-            growth, expiry = self._grown[session, shard], Expiry.from_shard(shard)
+        due: dict[str, list[str]] = {}
+        for (session, shard), growth in self._grown.items():
+            if growth.rows >= CHECKPOINT_ROWS:
+                due.setdefault(session, []).append(shard)
+        for session, shards in due.items():
+            self._transaction(partial(self._check, session, shards))
+            for shard in shards:
+                del self._grown[session, shard]
+        return sum(len(shards) for shards in due.values())
 
-            def write(
-                connection: Connection,
-                session: str = session,
-                growth: _Growth = growth,
-                expiry: Expiry = expiry,
-            ) -> int:
-                place = {"session_id": self._session(connection, session), "shard": expiry.shard}
-                connection.execute(query("own_chain"), place)
-                read_by_index(connection)
-                values = {
-                    "session_id": place["session_id"],
-                    "expiration": expiry.expiration,
-                    "settlement": expiry.settlement,
-                }
-                return self._loader.write(
-                    connection,
-                    list(growth.days),
-                    lambda: connection.execute(query("insert_checkpoint"), values, prepare=False),
-                ).rowcount
-
-            self._transaction(write)
-            del self._grown[session, shard]
-        return len(due)
+    def _check(self, session: str, shards: list[str], connection: Connection) -> None:
+        """Write down where these chains stand, reading what is new once for all of them."""
+        session_id = self._session(connection, session)
+        connection.execute(query("own_chains"), {"session_id": session_id, "shards": shards})
+        read_by_index(connection)
+        expiries = [Expiry.from_shard(shard) for shard in shards]
+        values = {
+            "session_id": session_id,
+            "expirations": [expiry.expiration for expiry in expiries],
+            "settlements": [expiry.settlement for expiry in expiries],
+        }
+        self._loader.write(
+            connection,
+            sorted(set().union(*(self._grown[session, shard].days for shard in shards))),
+            lambda: connection.execute(query("insert_checkpoints"), values, prepare=False),
+        )
 
     def has_news(self, session: str) -> bool:
         """Whether there is more to a session, by its key, than it was last described with."""
