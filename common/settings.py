@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     conflated_flush_seconds: Positive
     spool_max_mb: float = Field(ge=1)
     gather_milliseconds: float = Field(ge=0, le=10_000)
+    commit_milliseconds: float = Field(ge=0, le=1_000)
 
     keep_quotes_days: float = Field(ge=0)
     keep_greeks_days: float = Field(ge=0)

@@ -35,7 +35,7 @@ from common.errors import (
     MemoryFullError,
     ServiceError,
 )
-from workers.mailbox import Deliveries, Mailbox
+from workers.mailbox import Deliveries, Mailbox, Waiting
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -95,6 +95,17 @@ class TogetherHandler(Handler, Protocol):
         """
 
 
+@runtime_checkable
+class PreviewHandler(TogetherHandler, Protocol):
+    """A handler that can say something of deliveries before it makes their effect durable."""
+
+    def preview(self, deliveries: Deliveries) -> bool:
+        """Look at new deliveries, which come again with those that follow them; whether they may
+        wait for that. Changes nothing that lasts. After false or an error all that wait are
+        handled at once.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How patient an actor is."""
@@ -108,6 +119,9 @@ class Policy:
     gather_seconds: float = 0.0
     """A round that left room in its deliveries is followed by such a pause [s], so that the next
     one brings more at once."""
+    defer_seconds: float = 0.0
+    """What a handler has had a preview of waits so long at most to be handled with what follows
+    it, pending meanwhile [s]; 0: not at all."""
     refresh_seconds: float = 1.0
     reclaim_ms: int = 15_000
     max_deliveries: int = 3
@@ -138,6 +152,12 @@ class Actor:
         self._streams = streams
         self._handler = handler
         self._together = handler if isinstance(handler, TogetherHandler) else None
+        self._preview = (
+            handler.preview
+            if policy.defer_seconds and isinstance(handler, PreviewHandler)
+            else None
+        )
+        self._waiting = Waiting(policy.defer_seconds, policy.batch, monotonic=monotonic)
         self._consumer = consumer
         self._policy = policy
         self._mailbox = Mailbox(
@@ -181,6 +201,7 @@ class Actor:
                 self._look_again()
                 self._backoff(waits)
         try:
+            self._settle()
             self._handler.close()
         except ServiceError as error:
             log.warning("closing: %s", error)
@@ -204,18 +225,37 @@ class Actor:
             self._look_again()  # a stream was retired, or lost its group
             return 0
         count = _size(deliveries)
-        for stream, entries in self._process_together(deliveries):
-            self._process(stream, entries)
+        self._waiting.add(deliveries)
+        if not self._may_wait(deliveries):
+            self._settle()
         self._rest()
+        if self._waiting.left() == 0.0:
+            self._settle()
         if self._policy.gather_seconds and deliveries and not self._mailbox.holds_more:
             self._stop.wait(self._policy.gather_seconds)
         return count
 
+    def _may_wait(self, deliveries: Deliveries) -> bool:
+        """Whether these need not be handled yet."""
+        if self._preview is None or self._mailbox.holds_more:
+            return False
+        try:
+            return not deliveries or self._preview(deliveries)
+        except Exception as error:  # noqa: BLE001  it happens again when they are handled, and counts
+            log.warning("no preview of %d streams: %s", len(deliveries), error)
+            return False
+
+    def _settle(self) -> None:
+        """Handle what waits."""
+        for stream, entries in self._process_together(self._waiting.take()):
+            self._process(stream, entries)
+
     def _patience(self) -> int:
         """How long a read waits for entries [ms]; 0 would be for ever."""
-        if self._rest_in is None:
+        waits = [wait for wait in (self._rest_in, self._waiting.left()) if wait is not None]
+        if not waits:
             return self._policy.block_ms
-        return max(1, min(self._policy.block_ms, math.ceil(1000 * self._rest_in)))
+        return max(1, min(self._policy.block_ms, math.ceil(1000 * min(waits))))
 
     def _rest(self) -> None:
         try:
@@ -231,6 +271,7 @@ class Actor:
         now = self._monotonic()
         if now - self._refreshed < self._policy.refresh_seconds:
             return sorted(self._known)
+        self._settle()  # what is pending of a stream is looked up, or is given to a peer
         streams = self._handler.streams()
         reclaim = now - self._reclaimed >= self._policy.reclaim_ms / 3000.0
         if reclaim:

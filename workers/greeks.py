@@ -66,6 +66,8 @@ class _Move:
     counts: dict[str, int]
     after: str
     """Watermark of the state that it follows."""
+    news: bool
+    """Whether no level has been asked for of what it ends with."""
 
 
 class GreeksHandler:
@@ -88,15 +90,51 @@ class GreeksHandler:
         self._live = live
         self._sessions: dict[str, tuple[Session | None, list[str]]] = {}
         self._moved: set[str] = set()
+        self._ahead: dict[str, StateBlob] = {}
+        """Stream → a state that goes on from the committed one, for levels alone."""
 
     def streams(self) -> list[str]:
         """The quotes streams this worker holds, after balancing with its peers."""
         quotes = [s for s in self._streams.registered() if s.startswith(keys.QUOTES_PREFIX)]
         self._leases.balance(quotes)
+        self._ahead.clear()
         for stream in list(self._states):
             if stream not in self._leases.held:
                 del self._states[stream]
         return sorted(self._leases.held)
+
+    def preview(self, deliveries: Deliveries) -> bool:
+        """Advance shards for the level that follows, and commit nothing: in a live session of
+        which this worker publishes the levels. Whoever else reads a state waits for it.
+
+        :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
+        """
+        symbols = {keys.stream_symbol(stream) for stream, _ in deliveries}
+        if not all(self._leads(symbol) for symbol in symbols):
+            return False
+        ahead = {}
+        for stream, entries in deliveries:
+            held = self._states.get(stream)
+            state = self._ahead.get(stream) or (held.state if held else None)
+            if state is None or held is None or held.epoch != self._leases.held.get(stream):
+                return False
+            fresh = _beyond(state, entries)
+            contents = decoded(fresh, Batch.decode)
+            batches = [(entry.id, batch) for entry, batch in zip(fresh, contents, strict=True)]
+            shard = keys.stream_shard(stream)
+            ahead[stream] = advance(state, shard, batches, self._parameters, solved=True).state
+        self._ahead.update(ahead)
+        self._moved |= symbols
+        return True
+
+    def _leads(self, symbol: str) -> bool:
+        """Whether this worker publishes provisional levels of a symbol whose session goes on."""
+        live = self._live
+        session, shards = self._session(symbol)
+        if live is None or live.pace.wait() is None or session is None or not shards:
+            return False
+        mine = keys.quotes(symbol, shards[0]) in self._leases.held
+        return mine and not session.replay and not session.ended
 
     def handle(self, stream: str, entries: list[Entry]) -> Outcome:
         """Advance the shard by the entries and commit.
@@ -141,6 +179,7 @@ class GreeksHandler:
 
     def _move(self, stream: str, entries: list[Entry]) -> _Move | None:
         """What entries make of a shard; None where all of them are in its state already."""
+        ahead = self._ahead.pop(stream, None)
         state, mark = self._state(stream)
         fresh = _beyond(state, entries)
         if not fresh and stream in self._states:  # Redis may have been set back: as it is there
@@ -160,7 +199,9 @@ class GreeksHandler:
             "entries_redelivered": len(entries) - len(fresh),
         }
         blob, base = step.state.encode(), held.blob if held and own else b""
-        return _Move(stream, step, blob, base, [entry.id for entry in entries], counts, mark)
+        ids = [entry.id for entry in entries]
+        news = ahead is None or ahead.last_id != step.state.last_id
+        return _Move(stream, step, blob, base, ids, counts, mark, news)
 
     @contextmanager
     def _unknown(self, moves: Sequence[_Move]) -> Iterator[list[bool]]:
@@ -176,7 +217,8 @@ class GreeksHandler:
             if is_done:
                 epoch = self._leases.held[move.stream]
                 self._states[move.stream] = _Held(epoch, move.step.state, move.blob)
-                self._moved.add(keys.stream_symbol(move.stream))
+                if move.news:
+                    self._moved.add(keys.stream_symbol(move.stream))
 
     def maintain(self) -> None:
         """Look at the sessions anew; leases are renewed when the streams are looked up."""
@@ -213,7 +255,7 @@ class GreeksHandler:
         try:
             found = [
                 self._live_level(live, symbol, ahead)
-                for symbol in sorted({keys.stream_symbol(stream) for stream in ahead})
+                for symbol in sorted({keys.stream_symbol(m.stream) for m in moves if m.news})
             ]
         except ServiceError:
             raise
@@ -230,10 +272,7 @@ class GreeksHandler:
 
         :param ahead: stream → the state that is being committed.
         """
-        if symbol not in self._sessions:
-            found = self._cache.session(symbol), self._cache.shards(symbol)
-            self._sessions[symbol] = found
-        session, shards = self._sessions[symbol]
+        session, shards = self._session(symbol)
         if session is None or not shards:
             return None
         epoch = self._leases.held.get(keys.quotes(symbol, shards[0]))
@@ -248,6 +287,13 @@ class GreeksHandler:
         }
         return LiveLevel(symbol, level, shards[0], epoch, live.ttl_ms, rests_on)
 
+    def _session(self, symbol: str) -> tuple[Session | None, list[str]]:
+        """The session of a symbol and its shards, as they were when they were looked at last."""
+        if symbol not in self._sessions:
+            found = self._cache.session(symbol), self._cache.shards(symbol)
+            self._sessions[symbol] = found
+        return self._sessions[symbol]
+
     def _chain(self, symbol: str, shards: list[str], ahead: Mapping[str, StateBlob]) -> ChainView:
         """States of all shards: those of this worker from memory, its peers' from Redis."""
         states, elsewhere = {}, []
@@ -256,6 +302,8 @@ class GreeksHandler:
             held = self._states.get(stream)
             if stream in ahead:
                 states[shard] = ahead[stream]
+            elif stream in self._ahead:
+                states[shard] = self._ahead[stream]
             elif held and held.epoch == self._leases.held.get(stream):
                 states[shard] = held.state
             else:

@@ -5,6 +5,9 @@ Owns how many; must not know what an entry means.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from common.bus.streams import Entry, Streams
 
 _MOST = 16
@@ -51,6 +54,41 @@ class Mailbox:
         return self._streams.read(
             self._group, self._consumer, streams, count=count, block_ms=block_ms
         )
+
+
+class Waiting:
+    """Deliveries that wait to be handled together with what follows them."""
+
+    def __init__(
+        self, seconds: float, most: int, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """:param seconds: how long the first of them waits at most.
+        :param most: entries of one stream that wait at most.
+        """
+        self._seconds, self._most, self._monotonic = seconds, most, monotonic
+        self._entries: dict[str, list[Entry]] = {}
+        self._until = 0.0
+
+    def add(self, deliveries: Deliveries) -> None:
+        """Put deliveries behind those that wait."""
+        if deliveries and not self._entries:
+            self._until = self._monotonic() + self._seconds
+        for stream, entries in deliveries:
+            self._entries.setdefault(stream, []).extend(entries)
+
+    def left(self) -> float | None:
+        """How long they may wait yet [s], 0 when they have to be handled; None when there are
+        none."""
+        if not self._entries:
+            return None
+        if any(len(entries) >= self._most for entries in self._entries.values()):
+            return 0.0
+        return max(0.0, self._until - self._monotonic())
+
+    def take(self) -> Deliveries:
+        """All of them; none waits any more."""
+        taken, self._entries = list(self._entries.items()), {}
+        return taken
 
 
 def size_of(entries: list[Entry]) -> int:

@@ -228,7 +228,8 @@ def worker_greeks(
         ttl_ms=round(3000 * settings.tick_seconds),
     )
     handler = GreeksHandler(client, leases, settings.quant, live)
-    _run(Actor(Streams(client), handler, name, _policy(settings)))
+    policy = replace(_policy(settings), defer_seconds=settings.commit_milliseconds / 1000.0)
+    _run(Actor(Streams(client), handler, name, policy))
 
 
 @worker.command("store")
