@@ -200,11 +200,11 @@ class Actor:
                 log.warning("%s; waiting (attempt %d)", error, waits)
                 self._look_again()
                 self._backoff(waits)
-        try:
-            self._settle()
-            self._handler.close()
-        except ServiceError as error:
-            log.warning("closing: %s", error)
+        for last in (self._settle, self._handler.close):
+            try:
+                last()
+            except ServiceError as error:
+                log.warning("closing: %s", error)
         log.info(
             "%s %s stopped after %d entries", self._handler.group, self._consumer, self.handled
         )

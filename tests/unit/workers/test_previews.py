@@ -176,10 +176,12 @@ def test_nothing_waits_while_the_streams_are_looked_up(
     assert (waiting, glancer.calls) == ([[]], [[b"a"]])
 
 
-def test_a_stop_leaves_nothing_pending(
-    client: fakeredis.FakeRedis, actor: Actor, glancer: Glancer
+@pytest.mark.parametrize("outage", [False, True])
+def test_a_stop_leaves_nothing_pending_but_in_an_outage(
+    outage: bool, client: fakeredis.FakeRedis, actor: Actor, glancer: Glancer
 ) -> None:
     put(client, b"a")
+    glancer.faults = {b"a": [BusError("away")] if outage else []}
     rest: Callable[[], float | None] = glancer.rest
 
     def last() -> float | None:
@@ -189,7 +191,7 @@ def test_a_stop_leaves_nothing_pending(
     glancer.rest = last  # type: ignore[method-assign]
     actor.run()
     assert (glancer.seen, glancer.calls) == ([[b"a"]], [[b"a"]])
-    assert (pending(client, glancer.group), glancer.closed) == ([], True)
+    assert (len(pending(client, glancer.group)), glancer.closed) == (int(outage), True)
 
 
 def test_poison_among_what_waits_costs_the_others_nothing(
