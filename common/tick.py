@@ -13,7 +13,7 @@ from common.bus.cache import Cache, ChainView, Tick
 from common.clock import iso_ms, parse_instant, whole_ms
 from common.levels import check_invariants
 from common.live import differences
-from common.models import Session
+from common.models import JsonDict, Session
 from common.publication import (
     flat_levels,
     is_whole,
@@ -81,6 +81,7 @@ def _compute(
     """The level of an instant from the states as they are now, published."""
     symbol = session.symbol
     chain = present_chain(cache.chain(symbol, cache.shards(symbol)), session)
+    live = None if session.replay else cache.committed(symbol)
     if not is_whole(session, chain):
         return "starting"
     levels = levels_at(session, chain, policy.parameters, instant)
@@ -110,15 +111,16 @@ def _compute(
         profile={**levels.profile_json(beside=latest), **labels},
         recorded=recorded,
     )
-    if published and not session.replay:
-        _reconcile(cache, session, chain, policy)
+    if published and live is not None:
+        _reconcile(cache, session, chain, policy, live)
     return "published" if published else "superseded"
 
 
-def _reconcile(cache: Cache, session: Session, chain: ChainView, policy: TickPolicy) -> None:
+def _reconcile(
+    cache: Cache, session: Session, chain: ChainView, policy: TickPolicy, live: JsonDict
+) -> None:
     """Count whether the provisional level of the same states is what the record would say."""
-    live = cache.live(session.symbol)
-    if live is None or live["watermark"] != dict(sorted(chain.watermark.items())):
+    if live["watermark"] != dict(sorted(chain.watermark.items())):
         return
     again = levels_at(session, chain, policy.parameters, parse_instant(live["as_of"]))
     if again is None or live["session"] != session.key:

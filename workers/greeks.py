@@ -165,9 +165,10 @@ class GreeksHandler:
             post.send([self._command(move) for move in moves])
             levels = self._levels_behind(moves)
             post.send([self._cache.live_command(level) for level in levels])
+            post.send(self._keep_levels(moves))
             replies = post.replies()
             done[:] = [not isinstance(reply, Exception) for reply in replies[: len(moves)]]
-        for level, reply in zip(levels, replies[len(moves) :], strict=True):
+        for level, reply in zip(levels, replies[len(moves) :], strict=False):
             if not isinstance(reply, Exception):  # else it is published again, or not
                 self._moved.discard(level.symbol)
         committed = {move.stream for move, is_done in zip(moves, done, strict=True) if is_done}
@@ -239,6 +240,8 @@ class GreeksHandler:
             try:
                 if level is not None:
                     self._cache.publish_live(level)
+                    if symbol not in {keys.stream_symbol(stream) for stream in self._ahead}:
+                        self._cache.keep_live(symbol)
             except FencedError as error:
                 log.info("%s: no live level: %s", symbol, error)
         self._moved.clear()
@@ -264,6 +267,11 @@ class GreeksHandler:
             return []
         live.pace.ran(began)
         return [level for level in found if level is not None]
+
+    def _keep_levels(self, moves: Sequence[_Move]) -> list[Command]:
+        """For the record to be compared with: no preview is of the states that it finds."""
+        symbols = sorted({keys.stream_symbol(move.stream) for move in moves}) if self._live else []
+        return [self._cache.keep_live_command(symbol) for symbol in symbols]
 
     def _live_level(
         self, live: Live, symbol: str, ahead: Mapping[str, StateBlob]

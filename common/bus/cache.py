@@ -250,6 +250,19 @@ class Cache:
         """The provisional level, or None when nothing fresh is there."""
         return self._json(keys.live(symbol))
 
+    def keep_live(self, symbol: str) -> None:
+        """Keep the provisional level of this moment, whose states have been committed."""
+        with bus_errors():
+            self.client.copy(keys.live(symbol), keys.committed(symbol), replace=True)
+
+    def keep_live_command(self, symbol: str) -> Command:
+        """:meth:`keep_live` as a command; in the log it takes a line."""
+        return ("COPY", keys.live(symbol), keys.committed(symbol), "REPLACE")
+
+    def committed(self, symbol: str) -> JsonDict | None:
+        """The provisional level that was kept last, or None when nothing fresh is there."""
+        return self._json(keys.committed(symbol))
+
     def answer_tick(self, session: Session, *, at: int, final: bool) -> None:
         """Note that an instant has been dealt with although there was nothing to publish."""
         fields: dict[Any, Any] = {"epoch": session.epoch, "at": at, "final": int(final)}

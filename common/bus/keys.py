@@ -25,6 +25,7 @@ gex:{symbol}:profile         string   tick task           everyone              
 gex:{symbol}                 pub/sub  tick task           everyone               –
 gex:{symbol}:live            string,  greeks              everyone, tick task    three ticks
                              pub/sub
+committed:{symbol}           string   greeks              tick task              three ticks
 lock:levels:{symbol}         string   tick task           tick task              expires
 lock:beat                    string   beat                beat                   expires
 actors:{group}               zset     actors              actors, status         silent members leave
@@ -130,6 +131,11 @@ def profile(symbol: str) -> str:
 def live(symbol: str) -> str:
     """The provisional level as JSON, and the channel that carries each."""
     return f"gex:{symbol}:live"
+
+
+def committed(symbol: str) -> str:
+    """The provisional level of the states that were committed last: others go ahead of them."""
+    return f"committed:{symbol}"
 
 
 def channel(symbol: str) -> str:

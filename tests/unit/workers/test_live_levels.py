@@ -324,7 +324,7 @@ def test_a_live_level_that_is_wrong_is_counted_and_told(
     level = published(client)
     assert level is not None
     level["levels"]["net_gex"] += 1e-3
-    client.set(keys.live("SPY"), orjson.dumps(level))
+    client.set(keys.committed("SPY"), orjson.dumps(level))
     publish_tick(Cache(client), "SPY", POLICY, wall_us=lambda: NOON + SECOND)
     assert counters(client) == {"live_differed": 1}
     assert "differs in ['levels']" in caplog.text
