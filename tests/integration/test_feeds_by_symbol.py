@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import gex, platform
+from harness import gex, platform, wait_until
 from simulated import simulator
 from test_tradestation import login
 
@@ -16,7 +16,8 @@ def test_each_symbol_has_levels_from_its_own_feed() -> None:
         with platform(*arguments, settings=settings) as running:
             assert running.levels("SPY")["state"] == "live"
             assert running.levels("QQQ")["state"] == "live"
-            assert "simulator  SPY, tradestation  QQQ" in running.said
+            feeds = "simulator  SPY, tradestation  QQQ"  # said once all programs are up
+            wait_until(lambda: feeds in running.said, seconds=30, what="what `gex up` says")
             assert served.state()["streams_open"] != []
             assert (running.state / "tradestation.tokens.json").exists()
             assert (running.state / "simulator.tokens.json").exists()
