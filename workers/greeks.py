@@ -153,7 +153,8 @@ class GreeksHandler:
     def handle_together(self, deliveries: Deliveries) -> Deliveries:
         """Advance shards and commit them in one round trip; what is not committed is left.
 
-        The provisional level is computed while Redis commits, and goes behind it.
+        A provisional level that no preview has asked for is computed while Redis commits, and
+        goes behind it.
 
         :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
         """
@@ -168,7 +169,8 @@ class GreeksHandler:
             post.send(self._keep_levels(moves))
             replies = post.replies()
             done[:] = [not isinstance(reply, Exception) for reply in replies[: len(moves)]]
-        for level, reply in zip(levels, replies[len(moves) :], strict=False):
+        answers = replies[len(moves) : len(moves) + len(levels)]
+        for level, reply in zip(levels, answers, strict=True):
             if not isinstance(reply, Exception):  # else it is published again, or not
                 self._moved.discard(level.symbol)
         committed = {move.stream for move, is_done in zip(moves, done, strict=True) if is_done}
@@ -269,9 +271,10 @@ class GreeksHandler:
         return [level for level in found if level is not None]
 
     def _keep_levels(self, moves: Sequence[_Move]) -> list[Command]:
-        """For the record to be compared with: no preview is of the states that it finds."""
-        symbols = sorted({keys.stream_symbol(move.stream) for move in moves}) if self._live else []
-        return [self._cache.keep_live_command(symbol) for symbol in symbols]
+        """For the record to be compared with: no preview is of the states that it finds. What
+        was not committed after all, or of a peer's shard, its watermark tells."""
+        symbols = sorted({keys.stream_symbol(move.stream) for move in moves})
+        return [self._cache.keep_live_command(symbol) for symbol in symbols if self._leads(symbol)]
 
     def _live_level(
         self, live: Live, symbol: str, ahead: Mapping[str, StateBlob]

@@ -23,7 +23,7 @@ gex:{symbol}:latest          string   tick task           everyone              
 gex:{symbol}:levels          hash     tick task           everyone               three ticks while live
 gex:{symbol}:profile         string   tick task           everyone               three ticks while live
 gex:{symbol}                 pub/sub  tick task           everyone               –
-gex:{symbol}:live            string,  greeks              everyone, tick task    three ticks
+gex:{symbol}:live            string,  greeks              everyone               three ticks
                              pub/sub
 committed:{symbol}           string   greeks              tick task              three ticks
 lock:levels:{symbol}         string   tick task           tick task              expires

@@ -136,12 +136,12 @@ class Store:
             if growth.rows >= CHECKPOINT_ROWS:
                 due.setdefault(session, []).append(shard)
         for session, shards in due.items():
-            self._transaction(partial(self._check, session, shards))
+            self._transaction(partial(self._checkpoint, session, shards))
             for shard in shards:
                 del self._grown[session, shard]
         return sum(len(shards) for shards in due.values())
 
-    def _check(self, session: str, shards: list[str], connection: Connection) -> None:
+    def _checkpoint(self, session: str, shards: list[str], connection: Connection) -> None:
         """Write down where these chains stand, reading what is new once for all of them."""
         session_id = self._session(connection, session)
         connection.execute(query("own_chains"), {"session_id": session_id, "shards": shards})

@@ -229,6 +229,29 @@ def test_checkpoints_change_nothing_but_the_time_it_takes(
         assert chain_at(plain, last) == expected(last), last
 
 
+def test_checkpoints_that_are_due_together_hold_each_its_own_chain(
+    database_url: str, plain: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three expirations, two of one day; one is due more often. No entry has every contract."""
+    monkeypatch.setattr(store_module, "CHECKPOINT_ROWS", 60)
+    store, turns = store_on(database_url), [SHARD, "2026-08-20", SHARD, f"{SHARD}-AM"]
+    made, sizes = [], []
+    for n in range(32):
+        made.append((turns[n % 4], entries(1, 30, first=n)))
+        store.save_quotes("SPY", *made[-1])
+        if n % 4 == 3:
+            sizes.append(store.make_checkpoints())
+    store.close()
+    assert sizes == [1, 3, 1, 3, 1, 3, 1, 3]
+    rows = plain.execute("SELECT expiration, settlement, seq, seqs FROM gex.checkpoints").fetchall()
+    assert len(rows) == sum(sizes)
+    for day, settlement, last, seqs in rows:
+        shard = f"{day}-AM" if settlement == "AM" else f"{day}"
+        parts = [part for where, ((_, part),) in made if where == shard]
+        newest = {q["key"]: int(q["seq"]) for p in parts for q in p.quotes if q["seq"] <= last}
+        assert seqs == sorted(newest.values()), (shard, last)
+
+
 def reads(connection: Connection) -> tuple[int, int]:
     """Rows of quotes that were read without an index, and by one, as far as the statistics know."""
     row = connection.execute(

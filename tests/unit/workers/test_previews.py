@@ -404,8 +404,10 @@ def test_who_does_not_publish_the_levels_commits_at_once(client: fakeredis.FakeR
     worker.work()
     assert sorted(worker.leases.held) == [OTHER_STREAM]
     second = quotes(client, 2, OTHER)
+    client.delete(keys.committed("SPY"))
     worker.work()
     assert committed(client)[OTHER] == second
+    assert Cache(client).committed("SPY") is None, "whose it is keeps it"
 
 
 def test_what_a_killed_worker_had_seen_is_merged_by_its_successor(
