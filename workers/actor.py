@@ -1,7 +1,7 @@
 """The actor runtime: read, handle, acknowledge, reclaim, bury, drain.
 
 Owns the life of one consumer of a group; must not know what an entry means, nor anything of
-finance. A new actor is a :class:`Handler` and one line in supervisord.conf.
+finance. A new actor is a :class:`~workers.handling.Handler` and one line in supervisord.conf.
 
 An entry is acknowledged after its effect is durable. An outage (ServiceError) is waited out
 and costs no entry anything. Entries that a handler names as malformed are moved to the dead
@@ -20,10 +20,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from common.bus import keys
 from common.bus.client import bus_errors
@@ -35,106 +33,12 @@ from common.errors import (
     MemoryFullError,
     ServiceError,
 )
+from workers.handling import Handler, Policy, PreviewHandler, TogetherHandler
 from workers.mailbox import Deliveries, Mailbox, Waiting
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
 _TRIMMED = "trimmed before it was acknowledged"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a batch."""
-
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """What to add to the symbol's counters together with the acknowledgement."""
-    acknowledged: bool = False
-    """True when the handler's own atomic step has acknowledged and counted already."""
-
-
-class Handler(Protocol):
-    """What an actor does with the entries it reads."""
-
-    group: str
-    exclusive: bool
-    """True when only the holder of a lease reads a stream, so that everything pending on a
-    stream newly taken is this actor's to finish first."""
-
-    def streams(self) -> list[str]:
-        """The streams to read now; asked about once a second."""
-
-    def handle(self, stream: str, entries: list[Entry]) -> Outcome:
-        """Make the effect of the entries durable. Delivering them again changes nothing.
-
-        :raises ServiceError: something outside failed; the batch comes again.
-        :raises FencedError: the stream belongs to another actor now.
-        :raises MalformedEntriesError: entries that will never be understood; the others come
-            again without them.
-        """
-
-    def maintain(self) -> None:
-        """Periodic duties, after each look at the streams."""
-
-    def rest(self) -> float | None:
-        """What follows a round of deliveries; the seconds after which it wants to be called
-        again though nothing comes, None for whenever."""
-
-    def close(self) -> None:
-        """The last act, after the last batch."""
-
-
-@runtime_checkable
-class TogetherHandler(Handler, Protocol):
-    """A handler that gains from seeing all deliveries of a round at once."""
-
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
-        """Deal with the deliveries of a round, one or more, in one step.
-
-        :returns: what is left of them, to be handled one by one, as all of them are after any
-            error but ServiceError; the rest is done, acknowledged and counted.
-        """
-
-
-@runtime_checkable
-class PreviewHandler(TogetherHandler, Protocol):
-    """A handler that can say something of deliveries before it makes their effect durable."""
-
-    def preview(self, deliveries: Deliveries) -> bool:
-        """Look at new deliveries, which come again with those that follow them; whether they may
-        wait for that. Changes nothing that lasts. After false or an error all that wait are
-        handled at once.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How patient an actor is."""
-
-    batch: int = 64
-    """Entries of one delivery."""
-    small_bytes: int = 0
-    """A delivery of a stream takes more entries where these are small, until it is so large; 0:
-    it does not."""
-    block_ms: int = 200
-    gather_seconds: float = 0.0
-    """A round that left room in its deliveries is followed by such a pause [s], so that the next
-    one brings more at once."""
-    defer_seconds: float = 0.0
-    """What a handler has had a preview of waits so long at most to be handled with what follows
-    it, pending meanwhile [s]; 0: not at all."""
-    refresh_seconds: float = 1.0
-    reclaim_ms: int = 15_000
-    max_deliveries: int = 3
-    retry_seconds: float = 0.02
-    """At most, before an entry that fails is tried again: others wait behind it, and what an
-    outage fails is waited for elsewhere [s]."""
-    backoff_seconds: float = 0.1
-    backoff_cap_seconds: float = 5.0
-
-    @property
-    def crash_deliveries(self) -> int:
-        """Deliveries without an answer after which an entry is taken to kill its reader."""
-        return 3 * self.max_deliveries
 
 
 class Actor:

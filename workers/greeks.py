@@ -26,7 +26,7 @@ from common.live import LiveLevels, LivePace
 from common.models import Session
 from common.settings import QuantParameters
 from common.state import Advance, advance
-from workers.actor import Outcome
+from workers.handling import Outcome
 from workers.mailbox import Deliveries
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from common.bus.spools import Spooled, Spools
 from common.bus.streams import Entry, Streams, id_order
 from common.errors import BusError, ServiceError, SpoolError, StorageError
 from common.spool import Place, Record, Spool
-from workers.actor import Outcome, TogetherHandler
+from workers.handling import Outcome, TogetherHandler
 from workers.mailbox import Deliveries
 
 log = logging.getLogger(__name__)

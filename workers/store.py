@@ -22,7 +22,7 @@ from common.db.store import Store
 from common.db.writing import Saved, Writing
 from common.errors import MalformedEntryError, ServiceError
 from common.models import JsonDict, Session
-from workers.actor import Outcome
+from workers.handling import Outcome
 from workers.mailbox import Deliveries, size_of
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,8 @@ from common.errors import StorageError
 from common.servers.instance import Instance
 from common.settings import load_settings
 from workers import store as store_module
-from workers.actor import Actor, Policy
+from workers.actor import Actor
+from workers.handling import Policy
 from workers.store import StoreHandler
 
 ENTRIES, SIZE = 20, 100

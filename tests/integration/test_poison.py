@@ -23,8 +23,9 @@ from common.db.connection import Connection, connect
 from common.db.store import Store
 from common.settings import QuantParameters
 from common.state import advance
-from workers.actor import Actor, Handler, Outcome, Policy
+from workers.actor import Actor
 from workers.greeks import GreeksHandler
+from workers.handling import Handler, Outcome, Policy
 from workers.store import StoreHandler
 
 ENTRIES, ROWS, EVERY = 2000, 8, 100

@@ -40,7 +40,8 @@ from common.db.store import Store
 from common.db.writing import Saved, Writing
 from common.errors import RejectedError, StorageError
 from common.models import Status
-from workers.actor import Actor, Policy
+from workers.actor import Actor
+from workers.handling import Policy
 from workers.store import StoreHandler
 
 

@@ -18,7 +18,8 @@ from common.clock import SECOND
 from common.db.connection import Connection, connect
 from common.db.store import Store
 from workers import store as store_module
-from workers.actor import Actor, Policy
+from workers.actor import Actor
+from workers.handling import Policy
 from workers.store import ROUND_BYTES, StoreHandler
 
 WEEK_US = 7 * 86_400 * SECOND

@@ -25,8 +25,9 @@ from common.bus.streams import Entry, Streams
 from common.clock import SECOND, session_hours
 from common.models import QUOTE, SPOT, Expiry, Rows, Session, contract_keys
 from common.settings import QuantParameters
-from workers.actor import Actor, Outcome, Policy
+from workers.actor import Actor
 from workers.greeks import GreeksHandler, Live
+from workers.handling import Outcome, Policy
 
 DAY = date(2026, 8, 19)
 OPEN, CLOSE = session_hours(DAY)

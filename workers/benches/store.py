@@ -16,12 +16,13 @@ from common.bus.producer import Producer
 from common.bus.streams import Streams
 from common.db.connection import Connection, query
 from common.db.store import Store
-from workers.actor import Actor, Policy
+from workers.actor import Actor
 from workers.benches import history, space
 from workers.benches.figure import Figure, ratio, seconds_of
 from workers.benches.sample import DAY, batches
 from workers.benches.servers import own_servers
 from workers.context import Context
+from workers.handling import Policy
 from workers.store import ROUND_BYTES, StoreHandler
 
 _QUOTES, _SIZE, _ROUNDS = 200_000, 500, 6

@@ -28,8 +28,9 @@ from common.clock import SECOND, wall_us
 from common.errors import ServiceError
 from common.servers.instance import Runtime
 from common.settings import Settings, parse_speed
-from workers.actor import Actor, Policy
+from workers.actor import Actor
 from workers.context import Context, software, wait_for
+from workers.handling import Policy
 from workers.startup import be_prompt, keep_heap, step_back, without_collecting
 
 _WATCHER_PATIENCE = 20.0

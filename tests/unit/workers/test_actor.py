@@ -33,7 +33,8 @@ from common.errors import (
     ServiceError,
     StorageError,
 )
-from workers.actor import Actor, Handler, Outcome, Policy
+from workers.actor import Actor
+from workers.handling import Handler, Outcome, Policy
 
 SECOND_STREAM = keys.greeks("SPY")
 POLICY = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0)

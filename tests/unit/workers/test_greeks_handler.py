@@ -38,7 +38,7 @@ from common.bus.codec import Batch, Result, StateBlob
 from common.bus.streams import Entry, Streams
 from common.errors import BusError, FencedError
 from common.state import advance
-from workers.actor import Outcome
+from workers.handling import Outcome
 
 GREEKS = keys.GREEKS_GROUP
 

@@ -39,8 +39,9 @@ from common.errors import BusError
 from common.live import LiveLevels, LivePace
 from common.models import JsonDict
 from common.tick import TickPolicy, publish_tick
-from workers.actor import Actor, Policy
+from workers.actor import Actor
 from workers.greeks import GreeksHandler, Live
+from workers.handling import Policy
 from workers.mailbox import Deliveries
 
 POLICY = Policy(batch=4, block_ms=1, defer_seconds=0.04, refresh_seconds=1.0, backoff_seconds=0.0)

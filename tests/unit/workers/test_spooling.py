@@ -16,7 +16,8 @@ from common.bus.spools import Spools
 from common.bus.streams import Streams
 from common.errors import MalformedEntryError, SpoolError, StorageError
 from common.spool import Spool
-from workers.actor import Actor, Policy
+from workers.actor import Actor
+from workers.handling import Policy
 from workers.mailbox import Deliveries
 from workers.spooling import SpoolingHandler
 

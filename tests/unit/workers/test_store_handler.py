@@ -32,7 +32,8 @@ from common.db.load import Refused
 from common.db.writing import Saved
 from common.errors import MalformedEntryError, StorageError
 from common.models import GREEKS, JsonDict, Session
-from workers.actor import Actor, Policy
+from workers.actor import Actor
+from workers.handling import Policy
 from workers.store import StoreHandler
 
 POLICY = Policy(block_ms=1, refresh_seconds=0.0, backoff_seconds=0.0, retry_seconds=0.0)
