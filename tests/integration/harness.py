@@ -157,8 +157,10 @@ class Platform:
             self.check_alive()
             if client.hget(f"gex:{symbol}:levels", "state") != "ended":
                 return False
-            streams = client.smembers("registry:streams")
-            groups = [group for name in streams for group in client.xinfo_groups(name)]
+            readers = [client.xinfo_groups(name) for name in client.smembers("registry:streams")]
+            if not all(any(group["name"] == "store" for group in groups) for groups in readers):
+                return False  # the store worker has not found that stream yet
+            groups = [group for groups in readers for group in groups]
             return all(group["pending"] == 0 and group["lag"] == 0 for group in groups)
 
         wait_until(stored, seconds=seconds, what=f"the end of the recording; said:\n{self.said}")
