@@ -250,6 +250,16 @@ class Streams:
         with bus_errors():
             return int(self.client.xtrim(stream, minid=f"{mark[0]}-{mark[1]}", approximate=True))
 
+    def is_dealt_with(self, stream: str) -> bool:
+        """Whether every group that reads a stream is there and has acknowledged all of it; one
+        that has not found the stream yet has not. Of a stream that is gone nothing is left."""
+        states = {state.name: state for state in self.groups(stream)}
+        missing = any(group not in states for group in keys.groups_of(stream))
+        with bus_errors():
+            if missing and self.client.exists(stream):
+                return False
+        return not any(state.pending or state.lag for state in states.values())
+
     def retire(self, stream: str) -> bool:
         """Forget a quotes stream of an earlier session once every group has acknowledged it.
 
@@ -260,11 +270,7 @@ class Streams:
             pipe.watch(stream, keys.shards(symbol))  # type: ignore[no-untyped-call]  # as it comes
             if pipe.sismember(keys.shards(symbol), shard):
                 return False
-            states = {state.name: state for state in self.groups(stream)}
-            missing = any(group not in states for group in keys.groups_of(stream))
-            if missing and self.client.exists(stream):
-                return False
-            if any(state.pending or state.lag for state in states.values()):
+            if not self.is_dealt_with(stream):
                 return False
             pipe.multi()
             pipe.srem(keys.STREAMS, stream)

@@ -23,13 +23,7 @@ def check_nothing_lost(running: Platform) -> dict[str, int]:
     """Stop the feed, let everything be stored, and count."""
     running.control("stop", "ingest")
     client = running.redis()
-
-    def stored() -> bool:
-        streams = client.smembers("registry:streams")
-        groups = [group for name in streams for group in client.xinfo_groups(name)]
-        return all(group["pending"] == 0 and group["lag"] == 0 for group in groups)
-
-    wait_until(stored, seconds=60, what="everything to be stored")
+    wait_until(running.has_stored_all, seconds=60, what="everything to be stored")
     counters = running.counters()
     found = {name: counters[f"quotes_{name}"] for name in ("appended", "processed", "stored")}
     assert len(set(found.values())) == 1, f"{found} of {counters}"

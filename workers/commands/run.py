@@ -244,11 +244,7 @@ class Run:
         if any(spooled.entries for spooled in Spools(cache.client).all().values()):
             return False
         streams = Streams(cache.client)
-        return not any(
-            state.pending or state.lag
-            for stream in streams.registered()
-            for state in streams.groups(stream)
-        )
+        return all(streams.is_dealt_with(stream) for stream in streams.registered())
 
 
 def _check_room(folder: Path) -> None:

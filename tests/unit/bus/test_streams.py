@@ -416,3 +416,17 @@ def test_entries_between_those_of_others_are_acknowledged(
     assert streams.acknowledge(STORE, STREAM, ids[::3], {"seen": 3})
     assert pending(client, STORE) == [entry_id for n, entry_id in enumerate(ids) if n % 3]
     assert streams.acknowledge(STORE, STREAM, [], {})
+
+
+def test_what_its_reader_has_not_found_yet_is_not_dealt_with(
+    client: fakeredis.FakeRedis, streams: Streams
+) -> None:
+    """The levels of a replay of seconds are there before the store worker looks."""
+    levels = keys.level_stream("SPY")
+    client.xadd(levels, {"n": 1})
+    assert not streams.is_dealt_with(levels)
+    streams.ensure_group(levels, STORE)
+    assert not streams.is_dealt_with(levels)
+    ((_, entries),) = streams.read(STORE, "store-0", [levels], count=9, block_ms=1)
+    streams.acknowledge(STORE, levels, [entry.id for entry in entries], {})
+    assert streams.is_dealt_with(levels)
