@@ -65,13 +65,18 @@ def ratio(
 
 
 @contextlib.contextmanager
-def one_processor() -> Iterator[None]:
-    """Keep to one processor, and so every library's pool of threads to one thread."""
+def one_processor(number: int = 0) -> Iterator[None]:
+    """Keep to one processor, with all that is started, and so every library's pool of threads to
+    one thread.
+
+    :param number: which of those that this process may use, from the first again where it is
+        too large.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
+    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
     try:
         yield
     finally:

@@ -22,15 +22,19 @@ from common.bus.codec import Batch
 from common.bus.producer import Producer
 from common.bus.streams import Streams
 from common.models import Expiry
-from workers.benches.figure import Figure, ratio
+from workers.benches.figure import Figure, one_processor, ratio
 from workers.benches.sample import DAY, batches
 from workers.context import Context
 
 _QUOTES = 300_000
 _SIZE = 500
 _ROUNDS = 3
-_PRELOADED = 1_000_000
-"""Quotes of each expiration: of fewer the workers are done before both have woken up."""
+_BACKLOGS = {10: 300_000, 40: 600_000, 500: 1_000_000}
+"""Quotes of an entry, of each expiration: of fewer the workers are done before both have woken
+up. A market that makes 2,000 quotes a second leaves entries of some 3, one of 34,000 some 40; full
+ones come of replays."""
+_AT_ONCE = 50
+"""Entries that are appended in one step before the workers begin."""
 _IN_FLIGHT = 1_000_000
 _PATIENCE = 120.0
 _COUNT = 30_000_000
@@ -54,17 +58,34 @@ def stream_to_state(context: Context, reference: float | None) -> Figure:
     )
 
 
-def two_workers(context: Context) -> Figure:
-    """Two Greeks workers over one, on streams of four expirations that wait for them."""
-    preloaded = {shard: batches(_PRELOADED, _SIZE) for shard in _shards(4)}
+def two_workers(context: Context) -> list[Figure]:
+    """Two Greeks workers over one, on streams of four expirations that wait for them.
+
+    The goal is of a backlog as a live market leaves it. With entries of 500 quotes one worker
+    merges nearly what Redis serves, so that two of them measure their server. Each has a
+    processor to keep to: of two processors Linux leaves one idle for a third of the time while
+    both workers wait for the other, on which the server they share has woken them.
+    """
+    return [_two_workers(context, size, quotes) for size, quotes in _BACKLOGS.items()]
+
+
+def _two_workers(context: Context, size: int, quotes: int) -> Figure:
+    made = batches(quotes, size)
+    preloaded = dict.fromkeys(_shards(4), made)
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(_ROUNDS):
         for count, seen in rates.items():
-            with _workers(context, count) as started:
+            with _workers(context, count, apart=True) as started:
                 seen.append(_preloaded(context, preloaded, started))
     one, two = (statistics.median(seen) for seen in rates.values())
+    is_live = size == min(_BACKLOGS)
     return ratio(
-        "two_workers", own=two, name="one Greeks worker", reference=one, unit="quotes/s", goal=1.5
+        "two_workers" if is_live else f"two_workers_{size}",
+        own=two,
+        name="one Greeks worker",
+        reference=one,
+        unit="quotes/s",
+        goal=1.5 if is_live else None,
     )
 
 
@@ -159,22 +180,22 @@ def _preloaded(
     for process in started:
         process.send_signal(signal.SIGSTOP)
     for shard, parts in made.items():
-        for batch in parts[1:]:
-            producer.append(shard, batch)
+        for start in range(1, len(parts), _AT_ONCE):
+            producer.append_all([(shard, part) for part in parts[start : start + _AT_ONCE]])
     expected = sum(batch.header.quotes for parts in made.values() for batch in parts)
     began = time.perf_counter()
     for process in started:
         process.send_signal(signal.SIGCONT)
-    _merged(context, expected)
+    _merged(context, expected, every=0.01)
     return (expected - first) / (time.perf_counter() - began)
 
 
-def _merged(context: Context, quotes: int) -> None:
-    """Wait until so many quotes are in the states."""
+def _merged(context: Context, quotes: int, every: float = 0.002) -> None:
+    """Wait until so many quotes are in the states, looking every so many seconds."""
     client, deadline = context.redis(), time.monotonic() + _PATIENCE
     while int(client.hget(keys.counters("SPY"), "quotes_processed") or 0) < quotes:
         assert time.monotonic() < deadline, "the Greeks workers stand still"  # noqa: S101
-        time.sleep(0.002)
+        time.sleep(every)
 
 
 def _balanced(context: Context, workers: int, shards: int) -> None:
@@ -198,23 +219,31 @@ def _clear(context: Context) -> None:
 
 
 @contextlib.contextmanager
-def _workers(context: Context, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Greeks workers that have loaded their kernels."""
+def _workers(
+    context: Context, count: int, *, apart: bool = False
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Greeks workers that have loaded their kernels.
+
+    :param apart: each on a processor of its own, as far as there are any.
+    """
     context.redis().flushdb()
     command = str(Path(sys.executable).with_name("gex"))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GEX_")},
         "GEX_STATE_DIR": str(context.settings.state_dir),
+        "GEX_LEASE_SECONDS": "60",  # they are stopped while streams are filled
     }
-    started = [
-        subprocess.Popen(
-            [command, "worker", "greeks", "--name", f"greeks-{number}"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for number in range(count)
-    ]
+    started = []
+    for number in range(count):
+        with one_processor(number) if apart else contextlib.nullcontext():
+            started.append(
+                subprocess.Popen(
+                    [command, "worker", "greeks", "--name", f"greeks-{number}"],
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
     client = context.redis()
 
     def all_there() -> bool:

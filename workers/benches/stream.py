@@ -40,7 +40,7 @@ def run() -> list[Figure]:
         flows = [
             flow.memory_in_flight(context),
             flow.stream_to_state(context, beside),
-            flow.two_workers(context),
+            *flow.two_workers(context),
             flow.two_loops(),
         ]
     return [*_appends(rates, beside), *flows, *live.run(beside)]

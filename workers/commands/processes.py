@@ -40,6 +40,8 @@ _PAGE_PATIENCE = 1.0
 _QUICK_SECONDS = 0.5
 """What an ingestor lets an append take before it leaves it to a thread [s]; it reads nothing
 meanwhile."""
+_GREEKS_BYTES = 2 * 2**20
+"""A round of a backlog takes so much of a quotes stream whose entries are small [bytes]."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
 _FLOWER_TASKS = 1000
@@ -229,8 +231,7 @@ def worker_greeks(
         ttl_ms=round(3000 * settings.tick_seconds),
     )
     handler = GreeksHandler(client, leases, settings.quant, live)
-    policy = replace(_policy(settings), defer_seconds=settings.commit_milliseconds / 1000.0)
-    _run(Actor(Streams(client), handler, name, policy))
+    _run(Actor(Streams(client), handler, name, greeks_policy(settings)))
 
 
 @worker.command("store")
@@ -281,6 +282,15 @@ def worker_store(
     )
     be_prompt()
     _run(Actor(Streams(client), handler, name, policy))
+
+
+def greeks_policy(settings: Settings) -> Policy:
+    """How a Greeks worker reads: a backlog in large rounds, what is live at once."""
+    return replace(
+        _policy(settings),
+        small_bytes=_GREEKS_BYTES,
+        defer_seconds=settings.commit_milliseconds / 1000.0,
+    )
 
 
 def _policy(settings: Settings) -> Policy:

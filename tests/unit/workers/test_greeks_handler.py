@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -37,7 +38,10 @@ from common.bus.client import Posted
 from common.bus.codec import Batch, Result, StateBlob
 from common.bus.streams import Entry, Streams
 from common.errors import BusError, FencedError
+from common.settings import load_settings
 from common.state import advance
+from workers.actor import Actor
+from workers.commands.processes import greeks_policy
 from workers.handling import Outcome
 
 GREEKS = keys.GREEKS_GROUP
@@ -73,6 +77,20 @@ def test_quotes_become_state_results_watermark_and_counters(client: fakeredis.Fa
     assert pending(client, GREEKS) == []
     counters = Cache(client).counters("SPY")
     assert (counters["quotes_processed"], counters["quotes_late"]) == (22, 0)
+
+
+def test_a_backlog_of_small_entries_is_one_round_and_one_commit(
+    client: fakeredis.FakeRedis, tmp_path: Path
+) -> None:
+    batches = [make_batch(number, quotes=make_quotes(seq=22 * number)) for number in range(1, 301)]
+    ids = append(client, *batches)
+    worker = Worker(client)
+    policy = greeks_policy(load_settings(state_dir=tmp_path))
+    assert Actor(worker.streams, worker.handler, worker.name, policy).step() == len(ids)
+    assert pending(client, GREEKS) == []
+    assert processed(client) == 300 * 22
+    ((_, fields),) = client.xrange(keys.greeks("SPY"))
+    assert Result.decode(fields).header.last_id == ids[-1]
 
 
 def test_results_are_on_their_stream_for_the_store(client: fakeredis.FakeRedis) -> None:
