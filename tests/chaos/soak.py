@@ -68,6 +68,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def proportional(pid: int) -> dict[str, float]:
+    """Memory of a process by kind, pages of several in equal parts [MB]: proc_pid_smaps(5)."""
+    rows = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
+    return {row.split(":")[0]: int(row.split()[1]) / 1024 for row in rows}
+
+
 @dataclass
 class Soak:
     """One platform whose ticks are counted and whose memory is watched."""
@@ -78,7 +84,10 @@ class Soak:
     ticks: int = 0
     problems: list[str] = field(default_factory=list)
     sizes: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Program → proportional set size [MB], a sample a minute."""
+    """Program → proportional set size without memory that was made to be shared [MB], a sample a
+    minute: PostgreSQL fills its buffers, whose size is fixed, only once."""
+    shared: dict[str, float] = field(default_factory=dict)
+    """Program → that memory, its part of it [MB], where there is any."""
     restarts: int = 0
     worst_recovery: float = 0.0
     _had: int = 0
@@ -161,23 +170,27 @@ class Soak:
 
     def _sample(self, at: float) -> None:
         self._count()
-        for program, size in self._memory().items():
-            self.sizes[program].append(size)
+        for program, (own, shared) in self._memory().items():
+            self.sizes[program].append(own)
+            if shared >= 1.0:
+                self.shared[program] = shared
         levels = sum(self.cache.counters(s).get("levels_published", 0) for s in SYMBOLS)
         shown = " ".join(f"{name} {sizes[-1]:.1f}" for name, sizes in sorted(self.sizes.items()))
-        say(f"{at:6.0f} s  {self.ticks:,} ticks, {levels:,} levels, MB: {shown}")
+        beside = "".join(f", shared {size:.1f} of {name}" for name, size in self.shared.items())
+        say(f"{at:6.0f} s  {self.ticks:,} ticks, {levels:,} levels, MB: {shown}{beside}")
 
-    def _memory(self) -> dict[str, float]:
-        """Program → proportional set size of it and its children [MB]."""
+    def _memory(self) -> dict[str, tuple[float, float]]:
+        """Program → own memory of it and its children, and what was made to be shared [MB]."""
         found = {}
         for program in self.supervisor.programs():
             if not program.pid:
                 continue
-            with suppress(psutil.Error):
+            with suppress(psutil.Error, OSError):
                 head = psutil.Process(program.pid)
                 family = [head, *head.children(recursive=True)]
-                total = sum(each.memory_full_info().pss for each in family)
-                found[program.name] = total / 2**20
+                sizes = [proportional(each.pid) for each in family]
+                shared = sum(size["Pss_Shmem"] for size in sizes)
+                found[program.name] = (sum(size["Pss"] for size in sizes) - shared, shared)
         return found
 
     def grown(self) -> list[str]:
