@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import Platform, wait_until
+from harness import Platform, has_stored_all, wait_until
 
 
 def counted(running: Platform, name: str) -> int:
@@ -23,7 +23,7 @@ def check_nothing_lost(running: Platform) -> dict[str, int]:
     """Stop the feed, let everything be stored, and count."""
     running.control("stop", "ingest")
     client = running.redis()
-    wait_until(running.has_stored_all, seconds=60, what="everything to be stored")
+    wait_until(lambda: has_stored_all(client), seconds=60, what="everything to be stored")
     counters = running.counters()
     found = {name: counters[f"quotes_{name}"] for name in ("appended", "processed", "stored")}
     assert len(set(found.values())) == 1, f"{found} of {counters}"

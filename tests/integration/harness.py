@@ -157,19 +157,10 @@ class Platform:
             self.check_alive()
             if client.hget(f"gex:{symbol}:levels", "state") != "ended":
                 return False
-            return self.has_stored_all()
+            return has_stored_all(client)
 
         wait_until(stored, seconds=seconds, what=f"the end of the recording; said:\n{self.said}")
         return client.hgetall(f"gex:{symbol}:levels")  # type: ignore[return-value]
-
-    def has_stored_all(self) -> bool:
-        """Whether the store worker has found every stream, and nobody has anything left of one."""
-        client = self.redis()
-        readers = [client.xinfo_groups(name) for name in client.smembers("registry:streams")]
-        if not all(any(group["name"] == "store" for group in groups) for groups in readers):
-            return False
-        groups = [group for groups in readers for group in groups]
-        return all(group["pending"] == 0 and group["lag"] == 0 for group in groups)
 
     def counters(self, symbol: str = "SPY") -> dict[str, int]:
         """What was appended, processed, stored."""
@@ -192,6 +183,15 @@ class Platform:
             except (psutil.Error, OSError):
                 continue
         return found
+
+
+def has_stored_all(client: redis.Redis) -> bool:
+    """Whether the store worker has found every stream, and nobody has anything left of one."""
+    readers = [client.xinfo_groups(name) for name in client.smembers("registry:streams")]
+    if not all(any(group["name"] == "store" for group in groups) for groups in readers):
+        return False
+    groups = [group for groups in readers for group in groups]
+    return all(group["pending"] == 0 and group["lag"] == 0 for group in groups)
 
 
 @contextmanager
