@@ -70,6 +70,7 @@ class Actor:
             consumer,
             batch=policy.batch,
             small_bytes=policy.small_bytes,
+            look_ahead=policy.look_ahead and handler.exclusive and self._together is not None,
         )
         self._monotonic = monotonic
         self._stop = threading.Event()
@@ -195,6 +196,7 @@ class Actor:
         """Whether new entries may be read: all that was delivered before is dealt with."""
         known, taken = stream in self._known, 0
         if not known:
+            self._mailbox.be_careful(stream)
             self._streams.ensure_group(stream, self._handler.group)
         if reclaim:
             taken += self._claim(stream, self._policy.reclaim_ms)
@@ -240,7 +242,8 @@ class Actor:
         return False
 
     def _process_together(self, deliveries: Deliveries) -> Deliveries:
-        """What the handler has not dealt with in one step."""
+        """What the handler has not dealt with in one step, of what was delivered; the rest of it
+        will be."""
         if not deliveries or self._together is None:
             return deliveries
         try:
@@ -251,9 +254,11 @@ class Actor:
             raise
         except Exception as error:  # noqa: BLE001  whose it is shows when each is handled alone
             log.warning("%d streams together failed, one by one: %s", len(deliveries), error)
-            return deliveries
+            left = deliveries
         self.handled += _size(deliveries) - _size(left)
-        return left
+        for stream, _ in left:
+            self._mailbox.be_careful(stream)
+        return _delivered(left)
 
     def _let_go(self, stream: str, entries: list[Entry]) -> None:
         """An outage is no fault of the entries; they come again."""
@@ -371,6 +376,13 @@ class Actor:
             )
             pipe.expire(key, 60)
             pipe.execute()
+
+
+def _delivered(deliveries: Deliveries) -> Deliveries:
+    """Without entries that were read ahead of their delivery."""
+    return [
+        (stream, [entry for entry in entries if entry.delivered]) for stream, entries in deliveries
+    ]
 
 
 def _size(deliveries: Deliveries) -> int:

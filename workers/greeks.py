@@ -63,6 +63,8 @@ class _Move:
     """That of the state it follows, where Redis is known to hold it; else nothing."""
     ids: list[str]
     """The entries that were delivered for it."""
+    looked_ahead: int
+    """How many entries that were not delivered follow those."""
     counts: dict[str, int]
     after: str
     """Watermark of the state that it follows."""
@@ -202,9 +204,9 @@ class GreeksHandler:
             "entries_redelivered": len(entries) - len(fresh),
         }
         blob, base = step.state.encode(), held.blob if held and own else b""
-        ids = [entry.id for entry in entries]
+        ids = [entry.id for entry in entries if entry.delivered]
         news = ahead is None or ahead.last_id != step.state.last_id
-        return _Move(stream, step, blob, base, ids, counts, mark, news)
+        return _Move(stream, step, blob, base, ids, len(entries) - len(ids), counts, mark, news)
 
     @contextmanager
     def _unknown(self, moves: Sequence[_Move]) -> Iterator[list[bool]]:
@@ -381,6 +383,7 @@ class GreeksHandler:
             msgspec.msgpack.encode(header),
             rows.tobytes(),
             move.after,
+            move.looked_ahead,
             len(changes),
             *(part for patch in changes for part in patch),
             len(move.counts),

@@ -61,8 +61,13 @@ class TogetherHandler(Handler, Protocol):
     def handle_together(self, deliveries: Deliveries) -> Deliveries:
         """Deal with the deliveries of a round, one or more, in one step.
 
+        Where the policy looks ahead, the last entries of a delivery may not be delivered yet
+        (:attr:`~common.bus.streams.Entry.delivered`): the step that makes their effect durable
+        moves the group beyond them, if it stands right before them.
+
         :returns: what is left of them, to be handled one by one, as all of them are after any
-            error but ServiceError; the rest is done, acknowledged and counted.
+            error but ServiceError, without what is not delivered; the rest is done,
+            acknowledged and counted.
         """
 
 
@@ -86,6 +91,9 @@ class Policy:
     small_bytes: int = 0
     """A delivery of a stream takes more entries where these are small, until it is so large; 0:
     it does not."""
+    look_ahead: bool = False
+    """Of a backlog these further entries are read without being delivered, once a stream has been
+    read for a while without a failure; for an exclusive handler that handles together."""
     block_ms: int = 200
     gather_seconds: float = 0.0
     """A round that left room in its deliveries is followed by such a pause [s], so that the next

@@ -22,35 +22,64 @@ class Mailbox:
     """The streams of one consumer."""
 
     def __init__(
-        self, streams: Streams, group: str, consumer: str, *, batch: int, small_bytes: int
+        self,
+        streams: Streams,
+        group: str,
+        consumer: str,
+        *,
+        batch: int,
+        small_bytes: int,
+        look_ahead: bool = False,
     ) -> None:
         """:param batch: entries of a stream that are taken whatever their size.
         :param small_bytes: as far as more are taken, by the size of these [bytes].
+        :param look_ahead: whether more may be taken without being delivered. What kills its
+            reader is found by its deliveries, so of a stream that is new, or of which something
+            has failed, as many as two rounds hold are delivered first.
         """
         self._streams, self._group, self._consumer = streams, group, consumer
-        self._batch, self._small_bytes = batch, small_bytes
+        self._batch, self._small_bytes, self._look_ahead = batch, small_bytes, look_ahead
+        self._delivered: dict[str, int] = {}
         self.holds_more = False
         """Whether there may be more than was read."""
 
+    def be_careful(self, stream: str) -> None:
+        """Have what comes next of a stream delivered."""
+        self._delivered[stream] = 0
+
     def read(self, streams: list[str], *, block_ms: int) -> Deliveries:
-        """New entries, waiting for the first of them."""
-        found = self._read(streams, self._batch, block_ms)
-        full = [stream for stream, entries in found if len(entries) >= self._batch]
+        """New entries, waiting for the first of them; those that are not delivered stand last."""
+        found = dict(self._read(streams, self._batch, block_ms))
+        full = [stream for stream, entries in found.items() if len(entries) >= self._batch]
+        ahead = {stream for stream in full if self._may_look_ahead(stream)}
         if full:  # as many again of each as there is room for by the largest
-            sizes = [size_of(entries) for stream, entries in found if stream in full]
+            sizes = [size_of(found[stream]) for stream in full]
             room = min(self._small_bytes // max(1, *sizes), _MOST)
             left = (room - 1) * self._batch
             while full and left > 0:
                 count = min(left, self._batch * max(1, _AT_ONCE // len(full)))
-                rest = dict(self._read(full, count, None))
-                for stream, entries in found:
-                    entries.extend(rest.get(stream, ()))
-                full = [stream for stream in rest if len(rest[stream]) >= count]
+                rest = self._further(found, [s for s in full if s in ahead], count)
+                rest += self._read([s for s in full if s not in ahead], count, None)
+                for stream, entries in rest:
+                    found[stream].extend(entries)
+                full = [stream for stream, entries in rest if len(entries) >= count]
                 left -= count
         self.holds_more = bool(full)
-        return found
+        for stream, entries in found.items():
+            self._delivered[stream] = self._delivered.get(stream, 0) + len(entries)
+        return list(found.items())
+
+    def _may_look_ahead(self, stream: str) -> bool:
+        enough = 2 * _MOST * self._batch
+        return self._look_ahead and self._delivered.get(stream, 0) >= enough
+
+    def _further(self, found: dict[str, list[Entry]], streams: list[str], count: int) -> Deliveries:
+        after = {stream: found[stream][-1].id for stream in streams}
+        return self._streams.look_ahead(after, count=count) if after else []
 
     def _read(self, streams: list[str], count: int, block_ms: int | None) -> Deliveries:
+        if not streams:
+            return []
         return self._streams.read(
             self._group, self._consumer, streams, count=count, block_ms=block_ms
         )
@@ -63,7 +92,9 @@ class Waiting:
         self, seconds: float, most: int, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """:param seconds: how long the first of them waits at most.
-        :param most: entries of one stream that wait at most.
+        :param most: entries of one stream that wait at most; not more than a mailbox has
+            delivered before it looks ahead, for what is not delivered must not wait: the next
+            read finds it again.
         """
         self._seconds, self._most, self._monotonic = seconds, most, monotonic
         self._entries: dict[str, list[Entry]] = {}

@@ -153,18 +153,21 @@ return 1
 COMMIT = """
 -- KEYS lease, chain, watermark, greeks, quotes, counters, registry
 -- ARGV fencing epoch, group, shard, last id, blob, result header, result rows, last id before,
---      patches n, place, bytes ..., counter pairs n, name, value ..., id ...
+--      ahead, patches n, place, bytes ..., counter pairs n, name, value ..., id ...
 -- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
 -- With patches, of what the state before was, the length of both stands in place of the blob.
 -- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
 -- too: the last id promises that everything before it is in the state. So does a state that is
 -- not the one this goes on from, and an entry that is not pending: Redis was set back, and what
 -- it had not delivered yet, or not been given, comes again under an id of its own.
+-- So many entries ahead follow those with ids and were not delivered: the group moves beyond them,
+-- if it stands where they begin and the last of them is still there.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('FENCED the lease has moved on')
 end
-local patches = 2 * tonumber(ARGV[9])
-local counts = 10 + patches
+local ahead = tonumber(ARGV[9])
+local patches = 2 * tonumber(ARGV[10])
+local counts = 11 + patches
 local at = counts + 1 + 2 * tonumber(ARGV[counts])
 local before = redis.call('HGET', KEYS[3], ARGV[3]) or ''
 if before == ARGV[4] then return 0 end  -- a retry of what is done
@@ -179,11 +182,28 @@ for _, row in ipairs(rows) do
   if not mine[row[1]] then return redis.error_reply('FENCED an older entry is pending') end
 end
 if #rows <= #ARGV - at then return redis.error_reply('FENCED an entry is not pending') end
+local group = {}
+if ahead > 0 then
+  for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[5])) do
+    if row[2] == ARGV[2] then
+      for i = 1, #row, 2 do group[row[i]] = row[i + 1] end
+    end
+  end
+  if group['last-delivered-id'] ~= ARGV[#ARGV]
+    or #redis.call('XRANGE', KEYS[5], ARGV[4], ARGV[4]) == 0 then
+    return redis.error_reply('FENCED the group stands elsewhere')
+  end
+end
 for i = at, #ARGV, 500 do
   redis.call('XACK', KEYS[5], ARGV[2], unpack(ARGV, i, math.min(i + 499, #ARGV)))
 end
+if ahead > 0 then
+  local read = group['entries-read']
+  local known = read and {'ENTRIESREAD', read + ahead} or {}
+  redis.call('XGROUP', 'SETID', KEYS[5], ARGV[2], ARGV[4], unpack(known))
+end
 if patches == 0 then redis.call('SET', KEYS[2], ARGV[5]) end
-for i = 10, counts - 1, 2 do redis.call('SETRANGE', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 11, counts - 1, 2 do redis.call('SETRANGE', KEYS[2], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
 if #ARGV[7] > 0 then
   redis.call('SADD', KEYS[7], KEYS[4])

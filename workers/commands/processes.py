@@ -289,6 +289,7 @@ def greeks_policy(settings: Settings) -> Policy:
     return replace(
         _policy(settings),
         small_bytes=_GREEKS_BYTES,
+        look_ahead=True,
         defer_seconds=settings.commit_milliseconds / 1000.0,
     )
 

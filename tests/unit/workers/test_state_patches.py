@@ -41,7 +41,7 @@ class Sent:
 
         def told(move: Any) -> tuple[list[Any], list[Any]]:
             names, values = arguments(move)
-            self.patches.append(values[8])
+            self.patches.append(values[9])
             self.sizes.append(sum(len(value) for value in values if isinstance(value, bytes)))
             return names, values
 
