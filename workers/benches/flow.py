@@ -65,9 +65,7 @@ def two_workers(context: Context) -> list[Figure]:
 
     The goal is of a backlog as a live market leaves it. With entries of 500 quotes one worker
     merges nearly what Redis serves, so that two of them measure their server. What each gets
-    from a processor to keep to is ``two_workers_apart``: of two processors Linux leaves one idle
-    for a third of the time while both workers wait for the other, on which the server they share
-    has woken them.
+    from a processor to keep to is ``two_workers_apart``.
     """
     live, *others = _BACKLOGS
     return [
