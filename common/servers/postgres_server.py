@@ -28,6 +28,8 @@ _GROUP_NICE = 10
 """A tenth of the weight of all else together, where processors are short."""
 _TURN_SECONDS = 0.11
 """Linux takes such a wish from one process in a tenth of a second, unless from root."""
+_TURNS = 3
+"""So many processes are looked after at once: who looks has other things to do."""
 _OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -133,6 +135,28 @@ def give_way(pid: int) -> bool:
         else:
             return True
     return False
+
+
+class Helpers:
+    """What an embedded server has begun: sessions, and what it does by itself, as autovacuum and
+    checkpoints. Each gives way, once it has been seen."""
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+
+    def look(self, server: int) -> int:
+        """Let those give way that are new; how many have.
+
+        :param server: process id of the server.
+        """
+        try:
+            text = Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii")
+        except OSError:  # it has ended, or this is no Linux
+            return 0
+        running = {int(pid) for pid in text.split()}
+        new = sorted(running - self._known)[:_TURNS]
+        self._known = (self._known & running) | set(new)
+        return sum(give_way(pid) for pid in new)
 
 
 def _prepare(where: Place) -> None:

@@ -26,6 +26,7 @@ from common.db import migrate
 from common.errors import ServiceError, UsageError
 from common.servers.append_log import AppendLog
 from common.servers.instance import Runtime
+from common.servers.postgres_server import Helpers
 from common.servers.supervisor import Program, Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
@@ -176,19 +177,24 @@ class Run:
         settings = self.context.settings
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        checked, refused = 0.0, None
+        checked, refused, server = 0.0, None, 0
         watch = self._watch(cache)
         log_file = AppendLog(cache.client) if runtime.embedded_redis else None
+        helpers = Helpers()
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
-                    refused, checked = self._refused_feed(self._check_programs()), now
+                    programs, checked = self._check_programs(), now
+                    refused = self._refused_feed(programs)
+                    server = next((p.pid for p in programs if p.name == "postgres"), 0)
                     for name in watch.look():
                         if name not in self.waking:
                             display.note(self._wake(cache, watch, name))
                     if refused and not display.has_levels:
                         raise ServiceError(refused)
+                if runtime.embedded_postgres and server:
+                    helpers.look(server)
                 try:
                     if log_file and checked == now:
                         log_file.look()
