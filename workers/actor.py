@@ -137,7 +137,8 @@ class Actor:
         if self._waiting.left() == 0.0:
             self._settle()
         if self._policy.gather_seconds and deliveries and not self._mailbox.holds_more:
-            self._stop.wait(self._policy.gather_seconds)
+            quiet = count <= self._policy.few
+            self._stop.wait(self._policy.gather_seconds * (2.0 if quiet else 1.0))
         return count
 
     def _may_wait(self, deliveries: Deliveries) -> bool:

@@ -98,6 +98,8 @@ class Policy:
     gather_seconds: float = 0.0
     """A round that left room in its deliveries is followed by such a pause [s], so that the next
     one brings more at once."""
+    few: int = 8
+    """A round of so many entries at most is followed by twice that pause."""
     defer_seconds: float = 0.0
     """What a handler has had a preview of waits so long at most to be handled with what follows
     it, pending meanwhile [s]; 0: not at all."""

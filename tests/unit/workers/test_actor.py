@@ -145,12 +145,25 @@ def test_a_round_with_room_left_is_followed_by_a_pause(
 ) -> None:
     put(client, b"a", b"b", b"c")
     pauses: list[float] = []
-    policy = Policy(batch=2, block_ms=1, gather_seconds=0.25)
+    policy = Policy(batch=2, block_ms=1, gather_seconds=0.25, few=0)
     actor = actor_of(client, Recorder([STREAM]), policy=policy)
     monkeypatch.setattr(actor._stop, "wait", pauses.append)
     assert (actor.step(), pauses) == (2, [])  # there is more to read at once
     assert (actor.step(), pauses) == (1, [0.25])
     assert (actor.step(), pauses) == (0, [0.25])  # the read itself has waited
+
+
+def test_a_quiet_stream_is_gathered_from_for_twice_as_long(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    policy = Policy(block_ms=1, gather_seconds=0.25, few=2)
+    actor = actor_of(client, Recorder([STREAM]), policy=policy)
+    monkeypatch.setattr(actor._stop, "wait", pauses.append)
+    for entries in (2, 3):
+        put(client, *[b"a"] * entries)
+        assert actor.step() == entries
+    assert pauses == [0.5, 0.25]
 
 
 def test_what_fails_after_a_round_stops_nothing(client: fakeredis.FakeRedis) -> None:
