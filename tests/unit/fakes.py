@@ -7,16 +7,19 @@ volatility, and a Redis in memory of which single answers can be lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import redis
 from fakeredis import FakeRedis
 
 from common.bus import keys
+from common.bus.client import Posted
 from common.bus.codec import Batch, BatchHeader
 from common.bus.leases import Leases
 from common.bus.memory import Memory
@@ -177,6 +180,19 @@ class LossyRedis(FakeRedis):
             self.losing = (command, times - 1)
             raise redis.ConnectionError("connection reset by peer")
         return answer
+
+
+@contextmanager
+def lost_replies() -> Iterator[None]:
+    """Let what is posted be done, and all its replies be lost on the way."""
+    read = Posted.replies
+
+    def lose(post: Posted) -> None:
+        read(post)
+        raise redis.ConnectionError("connection reset by peer")
+
+    with patch.object(Posted, "replies", lose):
+        yield
 
 
 @dataclass

@@ -10,7 +10,6 @@ import fakeredis
 import msgspec
 import numpy as np
 import pytest
-import redis
 from fakes import (
     LAPSED,
     NOON,
@@ -25,6 +24,7 @@ from fakes import (
     append,
     everything,
     letters,
+    lost_replies,
     make_batch,
     make_quotes,
     make_spots,
@@ -34,7 +34,6 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.client import Posted
 from common.bus.codec import Batch, Result, StateBlob
 from common.bus.streams import Entry, Streams
 from common.errors import BusError, FencedError
@@ -420,16 +419,8 @@ def test_the_lost_answer_of_a_round_is_no_second_merge(
     a_round(client, 1)
     worker.work()
     a_round(client, 2)
-    read = Posted.replies
-
-    def lose(post: Posted) -> Any:
-        read(post)
-        raise redis.ConnectionError("connection reset by peer")
-
-    with monkeypatch.context() as lossy:
-        lossy.setattr(Posted, "replies", lose)
-        with pytest.raises(BusError):
-            worker.actor.step()
+    with lost_replies(), pytest.raises(BusError):
+        worker.actor.step()
     a_round(client, 3)
     worker.work()
     check_all(client, 3)

@@ -7,7 +7,6 @@ from typing import Any
 
 import fakeredis
 import pytest
-import redis
 from fakes import (
     LAPSED,
     LONG,
@@ -21,6 +20,7 @@ from fakes import (
     append,
     everything,
     letters,
+    lost_replies,
     make_batch,
     make_quotes,
     pending,
@@ -312,16 +312,8 @@ def test_a_lost_answer_is_no_second_merge(
 ) -> None:
     worker = settled(client)
     put(client, AWHILE + 1, ROUND)
-    read = Posted.replies
-
-    def lose(post: Posted) -> Any:
-        read(post)
-        raise redis.ConnectionError("connection reset by peer")
-
-    with monkeypatch.context() as lossy:
-        lossy.setattr(Posted, "replies", lose)
-        with pytest.raises(BusError):
-            worker.actor.step()
+    with lost_replies(), pytest.raises(BusError):
+        worker.actor.step()
     seen = deliveries_of(worker, monkeypatch)
     put(client, 1000, ROUND)
     worker.work()
