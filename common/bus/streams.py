@@ -119,8 +119,10 @@ class Streams:
         return _deliveries(reply)
 
     def look_ahead(self, after: Mapping[str, str], *, count: int) -> list[tuple[str, list[Entry]]]:
-        """Up to so many entries of each stream behind an id, delivered to nobody: Redis keeps and
-        logs nothing of it, which takes a quarter of a delivery's and its acknowledgement's time.
+        """Up to so many entries of each stream behind an id, delivered to nobody.
+
+        Redis keeps and logs nothing of it: it takes a quarter of the time that delivering and
+        acknowledging them does.
         """
         with bus_errors(), self.client.pipeline(transaction=False) as pipe:
             for stream, entry_id in after.items():

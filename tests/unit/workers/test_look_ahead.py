@@ -343,13 +343,20 @@ def test_who_lost_the_lease_meanwhile_changes_nothing(
     assert processed(client) == QUOTES * (AWHILE + ROUND + 5)
 
 
-def test_a_group_whose_reads_were_never_counted_is_moved_all_the_same(
-    client: fakeredis.FakeRedis,
+def test_a_group_whose_reads_are_not_counted_is_moved_all_the_same(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = settled(client)
     ids = put(client, AWHILE + 1, ROUND)
-    client.xgroup_setid(STREAM, GREEKS, ids[0], entries_read=-1)
-    client.xdel(STREAM, ids[3])
+    read = worker.streams.look_ahead
+
+    def uncounted(after: Any, *, count: int) -> Any:
+        client.xgroup_setid(STREAM, GREEKS, ids[1])  # where it stands
+        return read(after, count=count)
+
+    monkeypatch.setattr(worker.streams, "look_ahead", uncounted)
+    seen = deliveries_of(worker, monkeypatch)
     worker.work()
-    assert pending(client, GREEKS) == []
-    assert Cache(client).watermark("SPY")[SHARD] == ids[-1]
+    check(client)
+    assert seen == [[True] * 2 + [False] * (ROUND - 2)]
+    assert processed(client) == QUOTES * (AWHILE + ROUND)
