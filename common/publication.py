@@ -7,7 +7,7 @@ anything, nor decide when there is a level.
 from __future__ import annotations
 
 from common.bus.cache import ChainView
-from common.bus.streams import id_order
+from common.bus.entries import id_order
 from common.clock import SECOND, iso_ms
 from common.levels import Levels, evaluate
 from common.levels_json import front_max_pain

@@ -19,13 +19,13 @@ import random
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
 from common.bus import keys
 from common.bus.client import bus_errors
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Burial, Entry
+from common.bus.streams import Streams
 from common.errors import (
     FencedError,
     MalformedEntriesError,
@@ -33,7 +33,7 @@ from common.errors import (
     MemoryFullError,
     ServiceError,
 )
-from workers.handling import Handler, Policy, PreviewHandler, TogetherHandler
+from workers.handling import Handler, Policy, PreviewHandler, Round, TogetherHandler
 from workers.mailbox import Deliveries, Mailbox, Waiting
 
 log = logging.getLogger(__name__)
@@ -209,8 +209,7 @@ class Actor:
         found = self._streams.claim(
             self._handler.group, self._consumer, stream, min_idle_ms=min_idle_ms
         )
-        for entry_id in found.lost:
-            self._bury(stream, Entry(entry_id, {}), _TRIMMED, "", 0)
+        self._bury(stream, [Burial(Entry(i, {}), _TRIMMED, deliveries=0) for i in found.lost])
         if found.taken:
             log.warning("took over %d pending entries of %s", found.taken, stream)
         return found.taken
@@ -229,15 +228,17 @@ class Actor:
             )
             if not entries:
                 return True
-            survivors = []
+            survivors, burials = [], []
             for entry in entries:
                 tries = self._streams.deliveries(group, stream, entry.id)
                 if not entry.fields:
-                    self._bury(stream, entry, _TRIMMED, "", tries)
+                    burials.append(Burial(entry, _TRIMMED, deliveries=tries))
                 elif tries > self._policy.crash_deliveries:
-                    self._bury(stream, entry, f"delivered {tries} times, never answered", "", tries)
+                    reason = f"delivered {tries} times, never answered"
+                    burials.append(Burial(entry, reason, deliveries=tries))
                 else:
                     survivors.append(entry)
+            self._bury(stream, burials)
             if survivors and not self._process(stream, survivors):
                 return False
         return False
@@ -248,18 +249,20 @@ class Actor:
         if not deliveries or self._together is None:
             return deliveries
         try:
-            left = self._together.handle_together(deliveries)
+            done = self._together.handle_together(deliveries)
         except ServiceError:
             for stream, entries in deliveries:
                 self._let_go(stream, entries)
             raise
         except Exception as error:  # noqa: BLE001  whose it is shows when each is handled alone
             log.warning("%d streams together failed, one by one: %s", len(deliveries), error)
-            left = deliveries
-        self.handled += _size(deliveries) - _size(left)
+            done = Round(deliveries)
+        self.buried += done.buried
+        self.handled += _size(deliveries) - _size(done.left) - done.buried
+        left = _delivered(done.left)
         for stream, _ in left:
             self._mailbox.be_careful(stream)
-        return _delivered(left)
+        return left
 
     def _let_go(self, stream: str, entries: list[Entry]) -> None:
         """An outage is no fault of the entries; they come again."""
@@ -304,9 +307,7 @@ class Actor:
     def _set_aside(self, stream: str, entries: list[Entry], error: Exception) -> list[Entry]:
         """Bury the entries that an error names as never to be understood; the others."""
         errors = error.errors if isinstance(error, MalformedEntriesError) else {}
-        for entry in entries:
-            if entry.id in errors:
-                self._bury_for(stream, entry, errors[entry.id], 1)
+        self._bury(stream, Burial.of_damaged(entries, errors))
         return [entry for entry in entries if entry.id not in errors]
 
     def _handle(self, stream: str, entries: list[Entry]) -> None:
@@ -333,18 +334,11 @@ class Actor:
                 error = again
             else:
                 return
-        self._bury_for(stream, entry, error, tries)
+        self._bury(stream, [Burial.of(entry, error, tries)])
 
-    def _bury_for(self, stream: str, entry: Entry, error: Exception, tries: int) -> None:
-        trace = "".join(traceback.format_exception(error))
-        self._bury(stream, entry, f"{type(error).__name__}: {error}", trace, tries)
-
-    def _bury(self, stream: str, entry: Entry, reason: str, trace: str, tries: int) -> None:
-        log.error("dead letter: %s %s: %s", stream, entry.id, reason)
-        self._streams.bury(
-            self._handler.group, stream, entry, reason=reason, trace=trace, deliveries=tries
-        )
-        self.buried += 1
+    def _bury(self, stream: str, burials: list[Burial]) -> None:
+        self._streams.bury(self._handler.group, stream, burials)
+        self.buried += len(burials)
 
     def _backoff(self, attempt: int) -> None:
         ceiling = min(
@@ -381,9 +375,8 @@ class Actor:
 
 def _delivered(deliveries: Deliveries) -> Deliveries:
     """Without entries that were read ahead of their delivery."""
-    return [
-        (stream, [entry for entry in entries if entry.delivered]) for stream, entries in deliveries
-    ]
+    found = [(stream, [entry for entry in each if entry.delivered]) for stream, each in deliveries]
+    return [(stream, entries) for stream, entries in found if entries]
 
 
 def _size(deliveries: Deliveries) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors
-from common.bus.streams import Streams, id_order
+from common.bus.entries import id_order
+from common.bus.streams import Streams
 from common.errors import FeedError
 
 log = logging.getLogger(__name__)

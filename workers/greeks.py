@@ -12,24 +12,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgspec
-
 from common.bus import keys, scripts
 from common.bus.cache import Cache, ChainView, LiveLevel
 from common.bus.client import Client, Command, bus_errors, posting
-from common.bus.codec import Batch, ResultHeader, StateBlob
+from common.bus.codec import Batch, StateBlob
+from common.bus.entries import Burial, Entry, id_order, sort_out
 from common.bus.leases import Leases
-from common.bus.patches import patches
-from common.bus.streams import Entry, Streams, decoded, id_order
-from common.errors import FencedError, MalformedEntryError, ServiceError
+from common.bus.streams import Streams
+from common.errors import (
+    FencedError,
+    MalformedEntriesError,
+    MalformedEntryError,
+    ServiceError,
+)
 from common.live import LiveLevels, LivePace
 from common.models import Session
 from common.settings import QuantParameters
-from common.state import Advance, advance
-from workers.handling import Outcome
+from common.state import advance
+from workers.handling import Outcome, Round
 from workers.mailbox import Deliveries
+from workers.moves import Move
 
 log = logging.getLogger(__name__)
+_MOST_FIELDS = 64
+"""An entry of more is not buried by the commit: Lua passes on only so many values at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +55,6 @@ class _Held(NamedTuple):
     state: StateBlob
     blob: bytes
     """Its encoding, which Redis holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """A shard's next state, before it is committed."""
-
-    stream: str
-    step: Advance
-    blob: bytes
-    """The state's encoding."""
-    base: bytes
-    """That of the state it follows, where Redis is known to hold it; else nothing."""
-    ids: list[str]
-    """The entries that were delivered for it."""
-    looked_ahead: int
-    """How many entries that were not delivered follow those."""
-    counts: dict[str, int]
-    after: str
-    """Watermark of the state that it follows."""
-    news: bool
-    """Whether no level has been asked for of what it ends with."""
 
 
 class GreeksHandler:
@@ -107,9 +92,8 @@ class GreeksHandler:
 
     def preview(self, deliveries: Deliveries) -> bool:
         """Advance shards for the level that follows, and commit nothing: in a live session of
-        which this worker publishes the levels. Whoever else reads a state waits for it.
-
-        :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
+        which this worker publishes the levels. Whoever else reads a state waits for it, and so
+        does what cannot be read.
         """
         symbols = {keys.stream_symbol(stream) for stream, _ in deliveries}
         if not all(self._leads(symbol) for symbol in symbols):
@@ -120,11 +104,12 @@ class GreeksHandler:
             state = self._ahead.get(stream) or (held.state if held else None)
             if state is None or held is None or held.epoch != self._leases.held.get(stream):
                 return False
-            fresh = _beyond(state, entries)
-            contents = decoded(fresh, Batch.decode)
-            batches = [(entry.id, batch) for entry, batch in zip(fresh, contents, strict=True)]
+            found = sort_out(_beyond(state, entries), Batch.decode)
+            if found.damaged:
+                return False
             shard = keys.stream_shard(stream)
-            ahead[stream] = advance(state, shard, batches, self._parameters, solved=True).state
+            step = advance(state, shard, found.whole, self._parameters, solved=True)
+            ahead[stream] = step.state
         self._ahead.update(ahead)
         self._moved |= symbols
         return True
@@ -144,7 +129,7 @@ class GreeksHandler:
         :raises FencedError: another worker owns the shard now; nothing was changed.
         :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
         """
-        move = self._move(stream, entries)
+        move = self._move(stream, entries, bury=False)
         if move is None:
             return Outcome({"entries_redelivered": len(entries)})
         with self._unknown([move]), bus_errors():
@@ -152,18 +137,16 @@ class GreeksHandler:
             self._commit(keys=names, args=values)
         return Outcome(acknowledged=True)
 
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
+    def handle_together(self, deliveries: Deliveries) -> Round:
         """Advance shards and commit them in one round trip; what is not committed is left.
 
-        A provisional level that no preview has asked for is computed while Redis commits, and
-        goes behind it.
-
-        :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
+        What cannot be read is buried by the commit of what follows it. A provisional level that
+        no preview has asked for is computed while Redis commits, and goes behind it.
         """
-        found = [self._move(stream, entries) for stream, entries in deliveries]
+        found = [self._move(stream, entries, bury=True) for stream, entries in deliveries]
         moves = [move for move in found if move]
         if not moves:
-            return deliveries
+            return Round(deliveries)
         with self._unknown(moves) as done, bus_errors(), posting(self._streams.client) as post:
             post.send([self._command(move) for move in moves])
             levels = self._levels_behind(moves)
@@ -175,15 +158,35 @@ class GreeksHandler:
         for level, reply in zip(levels, answers, strict=True):
             if not isinstance(reply, Exception):  # else it is published again, or not
                 self._moved.discard(level.symbol)
-        committed = {move.stream for move, is_done in zip(moves, done, strict=True) if is_done}
-        return [delivery for delivery in deliveries if delivery[0] not in committed]
+        committed = [move for move, is_done in zip(moves, done, strict=True) if is_done]
+        for burial, stream in [(each, move.stream) for move in committed for each in move.burials]:
+            log.error("dead letter: %s %s: %s", stream, burial.entry.id, burial.reason)
+        taken = {move.stream: move.taken for move in committed}
+        left = [(stream, entries[taken.get(stream, 0) :]) for stream, entries in deliveries]
+        return Round(
+            [(stream, entries) for stream, entries in left if entries],
+            sum(len(move.burials) for move in committed),
+        )
 
-    def _command(self, move: _Move) -> Command:
+    def _command(self, move: Move) -> Command:
         names, values = self._arguments(move)
         return ("EVALSHA", self._commit.sha, len(names), *names, *values)
 
-    def _move(self, stream: str, entries: list[Entry]) -> _Move | None:
-        """What entries make of a shard; None where all of them are in its state already."""
+    def _arguments(self, move: Move) -> tuple[list[Any], list[Any]]:
+        """Keys and arguments of the script that commits a move."""
+        results = keys.greeks(keys.stream_symbol(move.stream))
+        if results not in self._results_ready:
+            self._streams.ensure_group(results, keys.STORE_GROUP)
+            self._results_ready.add(results)
+        return move.commit(self.group, self._leases.held.get(move.stream, 0))
+
+    def _move(self, stream: str, entries: list[Entry], *, bury: bool) -> Move | None:
+        """What entries make of a shard, up to the last that can be read; None where none of them
+        can, or all of them are in its state already.
+
+        :param bury: bury what cannot be read with it; else that is an error.
+        :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
+        """
         ahead = self._ahead.pop(stream, None)
         state, mark = self._state(stream)
         fresh = _beyond(state, entries)
@@ -191,25 +194,34 @@ class GreeksHandler:
             del self._states[stream]
             state, mark = self._state(stream)
             fresh = _beyond(state, entries)
-        contents = decoded(fresh, Batch.decode)
-        batches = [(entry.id, batch) for entry, batch in zip(fresh, contents, strict=True)]
-        if not batches:
+        found = sort_out(fresh, Batch.decode)
+        if found.damaged and not bury:
+            raise MalformedEntriesError(found.damaged)
+        broken = [entry for entry in fresh if entry.id in found.damaged]
+        if not found.whole or any(len(entry.fields) > _MOST_FIELDS for entry in broken):
             return None
         shard, held = keys.stream_shard(stream), self._states.get(stream)
         own = held is not None and held.state is state  # made by this process, in its way
-        step = advance(state, shard, batches, self._parameters, solved=own)
+        step = advance(state, shard, found.whole, self._parameters, solved=own)
         counts = {
             "quotes_processed": step.quotes,
             "quotes_late": step.late,
             "entries_redelivered": len(entries) - len(fresh),
         }
+        burials = []
+        if broken:  # those at the end are left: what follows them is not here yet
+            entries, broken = _until(step.state, entries), _until(step.state, broken)
+            burials = Burial.of_damaged(broken, found.damaged)
+        if burials:
+            counts[f"dead_{self.group}"] = len(burials)
         blob, base = step.state.encode(), held.blob if held and own else b""
         ids = [entry.id for entry in entries if entry.delivered]
         news = ahead is None or ahead.last_id != step.state.last_id
-        return _Move(stream, step, blob, base, ids, len(entries) - len(ids), counts, mark, news)
+        further = len(entries) - len(ids)
+        return Move(stream, step, blob, base, ids, further, burials, counts, mark, news)
 
     @contextmanager
-    def _unknown(self, moves: Sequence[_Move]) -> Iterator[list[bool]]:
+    def _unknown(self, moves: Sequence[Move]) -> Iterator[list[bool]]:
         """While they are committed the states are unknown: the answers may be lost.
 
         :returns: a list to say in which of them have been; at first all.
@@ -252,7 +264,7 @@ class GreeksHandler:
         live.pace.ran(began)
         return None
 
-    def _levels_behind(self, moves: Sequence[_Move]) -> list[LiveLevel]:
+    def _levels_behind(self, moves: Sequence[Move]) -> list[LiveLevel]:
         """The provisional levels of states that are being committed, if they are due."""
         live = self._live
         if live is None or live.pace.wait() != 0.0:
@@ -272,7 +284,7 @@ class GreeksHandler:
         live.pace.ran(began)
         return [level for level in found if level is not None]
 
-    def _keep_levels(self, moves: Sequence[_Move]) -> list[Command]:
+    def _keep_levels(self, moves: Sequence[Move]) -> list[Command]:
         """For the record to be compared with: no preview is of the states that it finds. What
         was not committed after all, or of a peer's shard, its watermark tells."""
         symbols = sorted({keys.stream_symbol(move.stream) for move in moves})
@@ -348,50 +360,12 @@ class GreeksHandler:
             return state, state.last_id
         return StateBlob(), self._cache.watermark(symbol).get(shard, "")
 
-    def _arguments(self, move: _Move) -> tuple[list[Any], list[Any]]:
-        """Keys and arguments of the script that commits a move."""
-        stream, state, rows = move.stream, move.step.state, move.step.results
-        symbol, shard = keys.stream_symbol(stream), keys.stream_shard(stream)
-        results = keys.greeks(symbol)
-        if results not in self._results_ready:
-            self._streams.ensure_group(results, keys.STORE_GROUP)
-            self._results_ready.add(results)
-        header = ResultHeader(
-            session=state.session,
-            epoch=state.epoch,
-            shard=shard,
-            rows=len(rows),
-            basis=state.basis,
-            forward_source=state.forward_source,
-            last_id=state.last_id,
-        )
-        changes = patches(move.base, move.blob) or []
-        return [
-            keys.lease(symbol, shard),
-            keys.chain(symbol, shard),
-            keys.watermark(symbol),
-            results,
-            stream,
-            keys.counters(symbol),
-            keys.STREAMS,
-        ], [
-            self._leases.held.get(stream, 0),
-            self.group,
-            shard,
-            state.last_id,
-            len(move.blob) if changes else move.blob,
-            msgspec.msgpack.encode(header),
-            rows.tobytes(),
-            move.after,
-            move.looked_ahead,
-            len(changes),
-            *(part for patch in changes for part in patch),
-            len(move.counts),
-            *(part for item in move.counts.items() for part in item),
-            *move.ids,
-        ]
-
 
 def _beyond(state: StateBlob, entries: list[Entry]) -> list[Entry]:
     """The entries that are not part of the state yet."""
     return [entry for entry in entries if id_order(entry.id) > id_order(state.last_id)]
+
+
+def _until(state: StateBlob, entries: list[Entry]) -> list[Entry]:
+    """The entries up to the last that is part of the state."""
+    return [entry for entry in entries if id_order(entry.id) <= id_order(state.last_id)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from common.bus.streams import Entry
+from common.bus.entries import Entry
 from workers.mailbox import Deliveries
 
 
@@ -21,6 +21,17 @@ class Outcome:
     """What to add to the symbol's counters together with the acknowledgement."""
     acknowledged: bool = False
     """True when the handler's own atomic step has acknowledged and counted already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What became of the deliveries of a round."""
+
+    left: Deliveries
+    """What is to be handled stream by stream, without what is not delivered; the rest is done,
+    acknowledged and counted."""
+    buried: int = 0
+    """Entries of that rest that are in the dead letters now."""
 
 
 class Handler(Protocol):
@@ -58,16 +69,13 @@ class Handler(Protocol):
 class TogetherHandler(Handler, Protocol):
     """A handler that gains from seeing all deliveries of a round at once."""
 
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
-        """Deal with the deliveries of a round, one or more, in one step.
+    def handle_together(self, deliveries: Deliveries) -> Round:
+        """Deal with the deliveries of a round, one or more, in one step. After any error but
+        ServiceError all of them are left.
 
         Where the policy looks ahead, the last entries of a delivery may not be delivered yet
         (:attr:`~common.bus.streams.Entry.delivered`): the step that makes their effect durable
         moves the group beyond them, if it stands right before them.
-
-        :returns: what is left of them, to be handled one by one, as all of them are after any
-            error but ServiceError, without what is not delivered; the rest is done,
-            acknowledged and counted.
         """
 
 

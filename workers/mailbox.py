@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Entry
+from common.bus.streams import Streams
 
 _MOST = 16
 """A delivery of small entries takes at most so many times the usual number."""

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable
 from typing import Protocol
 
 from common.bus import keys
+from common.bus.entries import Burial, Entry, id_order
 from common.bus.memory import Memory
 from common.bus.spools import Spooled, Spools
-from common.bus.streams import Entry, Streams, id_order
+from common.bus.streams import Streams
 from common.errors import BusError, ServiceError, SpoolError, StorageError
 from common.spool import Place, Record, Spool
-from workers.handling import Outcome, TogetherHandler
+from workers.handling import Outcome, Round, TogetherHandler
 from workers.mailbox import Deliveries
 
 log = logging.getLogger(__name__)
@@ -99,23 +99,23 @@ class SpoolingHandler:
         self._away = False
         return outcome
 
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
+    def handle_together(self, deliveries: Deliveries) -> Round:
         """Store the deliveries of a round in one step, while nothing is or may have to be spooled.
 
         :raises ServiceError: that is not possible; the entries stay pending.
         """
         if self._spool.entries or self._memory.share() >= self._mark:
-            return deliveries
+            return Round(deliveries)
         last = self._spool.last
         if any((stream, entry.id) in last for stream, entries in deliveries for entry in entries):
-            return deliveries
+            return Round(deliveries)
         try:
-            left = self._inner.handle_together(deliveries)
+            done = self._inner.handle_together(deliveries)
         except StorageError:
             self._away = True
             raise
         self._away = False
-        return left
+        return done
 
     def maintain(self) -> None:
         """The inner handler's duties; where Redis is full, trimming comes first and is strict."""
@@ -217,16 +217,9 @@ class SpoolingHandler:
                 except ServiceError:
                     raise
                 except Exception as error:  # noqa: BLE001
-                    self._bury(record.stream, entry, error)
+                    burials = [Burial.of(entry, error)]
+                    self._bus.bury(self.group, record.stream, burials, whole=False)
         return counts
-
-    def _bury(self, stream: str, entry: Entry, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
-        log.error("dead letter: %s %s: %s", stream, entry.id, reason)
-        trace = "".join(traceback.format_exception(error))
-        self._bus.bury(
-            self.group, stream, entry, reason=reason, trace=trace, deliveries=1, whole=False
-        )
 
     def _note(self) -> None:
         """Say how it stands, where that has changed."""

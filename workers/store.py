@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import orjson
 
@@ -16,13 +17,14 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client
 from common.bus.codec import Batch, Batches, Result, Results
-from common.bus.streams import Entry, Streams, decoded
+from common.bus.entries import Burial, Entry, decoded
+from common.bus.streams import Streams
 from common.db.deliveries import Delivery, Greeks, Levels, Quotes
 from common.db.store import Store
 from common.db.writing import Saved, Writing
-from common.errors import MalformedEntryError, ServiceError
+from common.errors import MalformedEntriesError, MalformedEntryError, ServiceError
 from common.models import JsonDict, Session
-from workers.handling import Outcome
+from workers.handling import Outcome, Round
 from workers.mailbox import Deliveries, size_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,20 @@ _MUCH_BYTES = 4 * 2**20
 """A round from here on is a backlog: two transactions at the same time store it sooner than one.
 They take both processors of a small machine, so what is live, a quarter of a second of a hundred
 thousand quotes a second, is one [bytes]."""
-_Written = tuple[list[Delivery], Writing]
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """What can be read of a delivery, and what cannot."""
+
+    stream: str
+    entries: list[Entry]
+    delivery: Delivery
+    """What those hold."""
+    burials: list[Burial]
+
+
+_Written = tuple[list[_Readable], Writing]
 
 
 class StoreHandler:
@@ -86,11 +101,13 @@ class StoreHandler:
         self._bury(stream, entries, delivery, saved)
         return Outcome(_counts(delivery, saved))
 
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
-        """Store the deliveries of a round in one transaction, or in two where they are large.
+    def handle_together(self, deliveries: Deliveries) -> Round:
+        """Store the deliveries of a round in one transaction, or in two where they are large;
+        what cannot be read is buried once the rest is stored.
 
-        :returns: those of a transaction that failed for what it holds, and of streams of which
-            not everything is pending any more; nothing of the former was stored.
+        :returns: left are those of a transaction that failed for what it holds, and of streams of
+            which not everything is pending any more, or nothing can be read; nothing of the
+            first was stored.
         :raises ServiceError: the database is out of reach; the entries stay pending.
         """
         parts = _halves(deliveries) if self._beside else [deliveries]
@@ -98,34 +115,45 @@ class StoreHandler:
             return self._finish(deliveries, self._write(self._store, deliveries))
         meanwhile = self._thread.submit(self._write, self._beside, parts[1])
         try:
-            left = self._finish(parts[0], self._write(self._store, parts[0]))
+            one = self._finish(parts[0], self._write(self._store, parts[0]))
         finally:  # what is stored is acknowledged, whatever became of the other
-            rest = self._finish(parts[1], meanwhile.result())
-        return left + rest
+            other = self._finish(parts[1], meanwhile.result())
+        return Round(one.left + other.left, one.buried + other.buried)
 
     def _write(self, store: Store, deliveries: Deliveries) -> _Written | None:
-        """Store deliveries in one transaction; None if that failed for what they hold."""
+        """Store deliveries in one transaction; None if that failed for what they hold, or nothing
+        of them can be read."""
         try:
-            given = [_delivery(stream, entries) for stream, entries in deliveries]
-            return given, store.write(given, strike_seconds=self._strike_seconds)
+            found = [_readable(stream, entries) for stream, entries in deliveries]
+            given = [each for each in found if each]
+            if not given:
+                return None
+            contents = [each.delivery for each in given]
+            return given, store.write(contents, strike_seconds=self._strike_seconds)
         except ServiceError:
             raise
         except Exception as error:  # noqa: BLE001  whose it is shows when each is handled alone
             log.warning("%d streams together failed, one by one: %s", len(deliveries), error)
             return None
 
-    def _finish(self, deliveries: Deliveries, written: _Written | None) -> Deliveries:
-        """Acknowledge and count what is stored; what is left."""
+    def _finish(self, deliveries: Deliveries, written: _Written | None) -> Round:
+        """Acknowledge and count what is stored, bury what cannot be read."""
         if written is None:
-            return deliveries
+            return Round(deliveries)
         given, writing = written
         self._store.note(writing)
         done = []
-        for (stream, entries), delivery, one in zip(deliveries, given, writing.saved, strict=True):
-            self._bury(stream, entries, delivery, one)
-            done.append((stream, [entry.id for entry in entries], _counts(delivery, one)))
+        for each, saved in zip(given, writing.saved, strict=True):
+            self._bury(each.stream, each.entries, each.delivery, saved)
+            ids = [entry.id for entry in each.entries]
+            done.append((each.stream, ids, _counts(each.delivery, saved)))
         pending = self._streams.acknowledge_all(self.group, done)
-        return [found for found, whole in zip(deliveries, pending, strict=True) if not whole]
+        whole = {each.stream for each, is_whole in zip(given, pending, strict=True) if is_whole}
+        dealt_with = [each for each in given if each.stream in whole]
+        for each in dealt_with:
+            self._streams.bury(self.group, each.stream, each.burials)
+        left = [found for found in deliveries if found[0] not in whole]
+        return Round(left, sum(len(each.burials) for each in dealt_with))
 
     def _bury(
         self, stream: str, entries: Sequence[Entry], delivery: Delivery, saved: Saved
@@ -136,10 +164,7 @@ class StoreHandler:
             kept = _part(delivery, number, [row.place for row in rows])
             letter = Entry(entries[number].id, {name.encode(): kept[name] for name in kept})
             reason = f"{len(rows)} rows refused: {rows[0].reason}"
-            log.error("dead letter: %s %s: %s", stream, letter.id, reason)
-            self._streams.bury(
-                self.group, stream, letter, reason=reason, trace="", deliveries=1, whole=False
-            )
+            self._streams.bury(self.group, stream, [Burial(letter, reason)], whole=False)
 
     def trim(self, *, keep_seconds: float) -> None:
         """Drop what everyone has acknowledged, except what is younger than this [s]; retire the
@@ -206,6 +231,19 @@ def _halves(deliveries: Deliveries) -> list[Deliveries]:
         if entries[middle:]:
             second.append((stream, entries[middle:]))
     return [first, second] if second else [deliveries]
+
+
+def _readable(stream: str, entries: list[Entry]) -> _Readable | None:
+    """What can be read of a delivery; None where nothing can."""
+    try:
+        return _Readable(stream, entries, _delivery(stream, entries), [])
+    except MalformedEntriesError as error:
+        wrong = error.errors
+    whole = [entry for entry in entries if entry.id not in wrong]
+    if not whole:
+        return None
+    burials = Burial.of_damaged(entries, wrong)
+    return _Readable(stream, whole, _delivery(stream, whole), burials)
 
 
 def _delivery(stream: str, entries: Sequence[Entry]) -> Delivery:

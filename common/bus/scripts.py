@@ -151,10 +151,12 @@ return 1
 """
 
 COMMIT = """
--- KEYS lease, chain, watermark, greeks, quotes, counters, registry
+-- KEYS lease, chain, watermark, greeks, quotes, counters, registry, dead letters
 -- ARGV fencing epoch, group, shard, last id, blob, result header, result rows, last id before,
---      ahead, patches n, place, bytes ..., counter pairs n, name, value ..., id ...
--- State, results, watermark, counters and acknowledgement of a batch, or nothing when fenced.
+--      ahead, patches n, place, bytes ..., counter pairs n, name, value ...,
+--      burials n, id, reason, traceback ..., id ...
+-- State, results, watermark, counters, dead letters and acknowledgement of a batch, or nothing when
+-- fenced.
 -- With patches, of what the state before was, the length of both stands in place of the blob.
 -- An older entry that is pending elsewhere (a reader took it after its lease had lapsed) fences
 -- too: the last id promises that everything before it is in the state. So does a state that is
@@ -168,7 +170,8 @@ end
 local ahead = tonumber(ARGV[9])
 local patches = 2 * tonumber(ARGV[10])
 local counts = 11 + patches
-local at = counts + 1 + 2 * tonumber(ARGV[counts])
+local burials = counts + 1 + 2 * tonumber(ARGV[counts])
+local at = burials + 1 + 3 * tonumber(ARGV[burials])
 local before = redis.call('HGET', KEYS[3], ARGV[3]) or ''
 if before == ARGV[4] then return 0 end  -- a retry of what is done
 if before ~= ARGV[8]
@@ -209,7 +212,20 @@ if #ARGV[7] > 0 then
   redis.call('SADD', KEYS[7], KEYS[4])
   redis.call('XADD', KEYS[4], '*', 'h', ARGV[6], 'r', ARGV[7])
 end
-for i = counts + 1, at - 1, 2 do redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1]) end
+for i = counts + 1, burials - 1, 2 do
+  redis.call('HINCRBY', KEYS[6], ARGV[i], ARGV[i + 1])
+end
+for i = burials + 1, at - 1, 3 do
+  local letter = {'stream', KEYS[5], 'id', ARGV[i], 'reason', ARGV[i + 1],
+    'traceback', ARGV[i + 2], 'deliveries', 1}
+  local found = redis.call('XRANGE', KEYS[5], ARGV[i], ARGV[i])
+  local fields = found[1] and found[1][2] or {}
+  for n = 1, #fields, 2 do
+    letter[#letter + 1] = 'f:' .. fields[n]
+    letter[#letter + 1] = fields[n + 1]
+  end
+  redis.call('XADD', KEYS[8], '*', unpack(letter))
+end
 return 1
 """
 

@@ -5,27 +5,18 @@ Owns the consumer-group commands; must not know what an entry means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 
 from common.bus import keys, scripts
 from common.bus.client import Client, bus_errors, text
-from common.errors import MalformedEntriesError, MalformedEntryError
+from common.bus.entries import Burial, Entry, id_order
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a stream as it was delivered."""
-
-    id: str
-    fields: dict[bytes, bytes]
-    delivered: bool = True
-    """False for one that was read ahead of its delivery: it is no pending entry of anybody."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +37,6 @@ class GroupState:
     lag: int
     last_delivered: str
     oldest_pending: str | None
-
-
-def id_order(entry_id: str) -> tuple[int, int]:
-    """Sort key of a stream entry id."""
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
-
-
-def decoded(entries: Sequence[Entry], decode: Callable[[dict[bytes, bytes]], T]) -> list[T]:
-    """What each entry holds, by a function that raises MalformedEntryError for its fields.
-
-    :raises MalformedEntriesError: naming every entry that cannot be decoded, and no other.
-    """
-    found, wrong = [], {}
-    for entry in entries:
-        try:
-            found.append(decode(entry.fields))
-        except MalformedEntryError as error:
-            wrong[entry.id] = error
-    if wrong:
-        raise MalformedEntriesError(wrong)
-    return found
 
 
 class Streams:
@@ -191,33 +160,30 @@ class Streams:
         return names, [group, len(counts), *pairs, *ids]
 
     def bury(
-        self,
-        group: str,
-        stream: str,
-        entry: Entry,
-        *,
-        reason: str,
-        trace: str,
-        deliveries: int,
-        whole: bool = True,
+        self, group: str, stream: str, burials: Sequence[Burial], *, whole: bool = True
     ) -> None:
-        """Move an entry to the group's dead letters: original, reason and traceback.
+        """Move entries to the group's dead letters: original, reason and traceback.
 
-        :param whole: False for a part of it, whose rest is acknowledged when it is done.
+        :param whole: False for parts of them, whose rest is acknowledged when it is done.
         """
-        letter: dict[Any, Any] = {
-            "stream": stream,
-            "id": entry.id,
-            "reason": reason,
-            "traceback": trace,
-            "deliveries": deliveries,
-            **{b"f:" + name: value for name, value in entry.fields.items()},
-        }
+        if not burials:
+            return
         with bus_errors(), self.client.pipeline(transaction=True) as pipe:
-            pipe.xadd(keys.dead(group), letter)
-            if whole:
-                pipe.xack(stream, group, entry.id)
-            pipe.hincrby(keys.counters(keys.stream_symbol(stream)), f"dead_{group}", 1)
+            for burial in burials:
+                log.error("dead letter: %s %s: %s", stream, burial.entry.id, burial.reason)
+                letter: dict[Any, Any] = {
+                    "stream": stream,
+                    "id": burial.entry.id,
+                    "reason": burial.reason,
+                    "traceback": burial.trace,
+                    "deliveries": burial.deliveries,
+                    **{b"f:" + name: value for name, value in burial.entry.fields.items()},
+                }
+                pipe.xadd(keys.dead(group), letter)
+                if whole:
+                    pipe.xack(stream, group, burial.entry.id)
+            counters = keys.counters(keys.stream_symbol(stream))
+            pipe.hincrby(counters, f"dead_{group}", len(burials))
             pipe.execute()
 
     def groups(self, stream: str) -> list[GroupState]:

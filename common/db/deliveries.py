@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.bus.codec import Batches, Results
-from common.bus.streams import id_order
+from common.bus.entries import id_order
 from common.clock import SECOND
 from common.db.arrays import Array, array, instant_array
 from common.errors import RejectedError

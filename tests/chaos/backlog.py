@@ -25,8 +25,8 @@ from truth import Log, left_over, states_that_differ
 
 from common.bus import keys
 from common.bus.codec import Result
+from common.bus.entries import id_order
 from common.bus.producer import Producer
-from common.bus.streams import id_order
 from common.models import Expiry
 from common.settings import load_settings
 from workers.benches.sample import DAY, batches

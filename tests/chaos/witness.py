@@ -13,7 +13,7 @@ import redis
 
 from common.bus import keys
 from common.bus.codec import Batch
-from common.bus.streams import id_order
+from common.bus.entries import id_order
 
 Sent = tuple[str, int, int]
 """Shard, epoch and number of a batch: what its producer calls it."""

@@ -21,10 +21,11 @@ from fakeredis import FakeRedis
 from common.bus import keys
 from common.bus.client import Posted
 from common.bus.codec import Batch, BatchHeader
+from common.bus.entries import Entry
 from common.bus.leases import Leases
 from common.bus.memory import Memory
 from common.bus.producer import Producer
-from common.bus.streams import Entry, Streams
+from common.bus.streams import Streams
 from common.clock import SECOND, session_hours
 from common.models import QUOTE, SPOT, Expiry, Rows, Session, contract_keys
 from common.settings import QuantParameters

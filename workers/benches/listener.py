@@ -17,7 +17,7 @@ from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors, text
 from common.bus.codec import Batch
-from common.bus.streams import id_order
+from common.bus.entries import id_order
 from common.clock import wall_us
 from common.models import FloatArray
 from workers.benches.paced import IntArray, PacedSource, Phase

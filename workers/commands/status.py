@@ -16,8 +16,9 @@ from rich.table import Table
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors
+from common.bus.entries import id_order
 from common.bus.spools import Spools
-from common.bus.streams import Streams, id_order
+from common.bus.streams import Streams
 from common.errors import GexError, ServiceError
 from common.servers.supervisor import Supervisor
 from workers.context import Context, console, print_json

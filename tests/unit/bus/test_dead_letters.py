@@ -9,7 +9,8 @@ from fakes import SHARD, STREAM, append, letters, make_batch, make_quotes
 from common.bus import keys
 from common.bus.codec import Batch
 from common.bus.dead_letters import DeadLetters, Letter
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Burial, Entry
+from common.bus.streams import Streams
 from common.errors import UsageError
 
 GREEKS, STORE = keys.GREEKS_GROUP, keys.STORE_GROUP
@@ -26,7 +27,7 @@ def bury(client: fakeredis.FakeRedis, *, group: str = STORE, reason: str = "why"
     (entry_id,) = append(client, make_batch(quotes=make_quotes([640.0])))
     fields = client.xrange(STREAM, min=entry_id, max=entry_id)[0][1]
     entry = Entry(entry_id, fields)
-    Streams(client).bury(group, STREAM, entry, reason=reason, trace="Traceback", deliveries=3)
+    Streams(client).bury(group, STREAM, [Burial(entry, reason, "Traceback", 3)])
     return entry_id
 
 
@@ -83,7 +84,7 @@ def test_a_letter_is_driven_again_once(client: fakeredis.FakeRedis, box: DeadLet
 def test_an_entry_that_is_gone_cannot_be_driven_again(
     client: fakeredis.FakeRedis, box: DeadLetters
 ) -> None:
-    Streams(client).bury(STORE, STREAM, Entry("1-0", {}), reason="trimmed", trace="", deliveries=0)
+    Streams(client).bury(STORE, STREAM, [Burial(Entry("1-0", {}), "trimmed", deliveries=0)])
     (letter,) = box.all()
     with pytest.raises(UsageError, match="nothing is left"):
         box.retry(letter)

@@ -20,7 +20,8 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.streams import Entry, Streams, decoded, id_order
+from common.bus.entries import Burial, Entry, decoded, id_order
+from common.bus.streams import Streams
 from common.errors import BusError, MalformedEntriesError, MalformedEntryError
 
 FAR_FUTURE = 10**15
@@ -185,7 +186,7 @@ def test_a_dead_letter_keeps_the_original_with_reason_and_traceback(
     streams.register(STREAM)
     client.xadd(STREAM, {b"h": b"\xff\x00", b"reason": b"my own field"})
     ((_, (entry,)),) = streams.read(GREEKS, "c", [STREAM], count=1, block_ms=1)
-    streams.bury(GREEKS, STREAM, entry, reason="ValueError: no", trace="Traceback …", deliveries=3)
+    streams.bury(GREEKS, STREAM, [Burial(entry, "ValueError: no", "Traceback …", 3)])
     assert letters(client, GREEKS) == [
         {
             b"stream": STREAM.encode(),

@@ -23,7 +23,8 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.streams import Entry, Streams, decoded
+from common.bus.entries import Entry, decoded
+from common.bus.streams import Streams
 from common.errors import (
     BusError,
     FencedError,

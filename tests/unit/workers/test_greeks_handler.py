@@ -35,7 +35,8 @@ from fakes import (
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch, Result, StateBlob
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Entry
+from common.bus.streams import Streams
 from common.errors import BusError, FencedError
 from common.settings import load_settings
 from common.state import advance

@@ -32,6 +32,7 @@ from common.batcher import Batcher
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch
+from common.bus.entries import Burial
 from common.bus.producer import Keep, Producer
 from common.clock import SECOND
 from common.errors import FeedError, FencedError
@@ -613,10 +614,8 @@ def test_an_entry_that_was_buried_holds_no_replay_up(stage: Stage) -> None:
     def bury_everything() -> None:
         for stream in stage.worker.streams.registered():
             if stream.startswith(keys.QUOTES_PREFIX):
-                for entry in stage.worker.take():
-                    stage.worker.streams.bury(
-                        keys.GREEKS_GROUP, stream, entry, reason="test", trace="", deliveries=3
-                    )
+                burials = [Burial(entry, "test") for entry in stage.worker.take()]
+                stage.worker.streams.bury(keys.GREEKS_GROUP, stream, burials)
 
     stage.client.pump = bury_everything  # type: ignore[method-assign]
     stage.play(session)

@@ -31,11 +31,12 @@ from common.bus import keys, scripts
 from common.bus.cache import Cache
 from common.bus.client import Posted
 from common.bus.codec import Batch, StateBlob
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Entry
+from common.bus.streams import Streams
 from common.errors import BusError
 from common.state import advance
 from workers.actor import Actor
-from workers.handling import Policy
+from workers.handling import Policy, Round
 from workers.mailbox import Deliveries
 
 GREEKS = keys.GREEKS_GROUP
@@ -108,7 +109,7 @@ def deliveries_of(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[list[
     seen: list[list[bool]] = []
     handle = worker.handler.handle_together
 
-    def note(deliveries: Deliveries) -> Deliveries:
+    def note(deliveries: Deliveries) -> Round:
         seen.extend([entry.delivered for entry in entries] for _, entries in deliveries)
         return handle(deliveries)
 
@@ -181,7 +182,7 @@ def test_a_worker_that_dies_leaves_what_it_looked_at_to_its_successor(
     worker = settled(client)
     ids = put(client, AWHILE + 1, ROUND)
 
-    def die(_: Deliveries) -> Deliveries:
+    def die(_: Deliveries) -> Round:
         raise Killed
 
     monkeypatch.setattr(worker.handler, "handle_together", die)
@@ -205,10 +206,10 @@ def test_what_kills_its_reader_among_those_is_buried_by_its_deliveries(
     for _ in range(2 * POLICY.crash_deliveries):
         mover = worker.handler._move
 
-        def kill(stream: str, entries: list[Entry], mover: Any = mover) -> Any:
+        def kill(stream: str, entries: list[Entry], *, bury: bool, mover: Any = mover) -> Any:
             if any(entry.id == killer for entry in entries):
                 raise Killed
-            return mover(stream, entries)
+            return mover(stream, entries, bury=bury)
 
         with monkeypatch.context() as deadly:
             deadly.setattr(worker.handler, "_move", kill)
@@ -224,22 +225,6 @@ def test_what_kills_its_reader_among_those_is_buried_by_its_deliveries(
     assert letter[b"id"].decode() == killer
     assert pending(client, GREEKS) == []
     assert processed(client) == QUOTES * (2 * AWHILE + 2 * ROUND - 5)
-
-
-def test_poison_among_those_is_buried_and_its_neighbours_are_merged_once(
-    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = settled(client)
-    put(client, AWHILE + 1, ROUND - 5)
-    client.xadd(STREAM, {"h": b"rubbish"})
-    put(client, 1000, 4)
-    seen = deliveries_of(worker, monkeypatch)
-    worker.work()
-    check(client)
-    assert len(letters(client, GREEKS)) == 1
-    assert processed(client) == QUOTES * (AWHILE + ROUND - 1)
-    assert seen[0] == [True] * 2 + [False] * (ROUND - 2)
-    assert all(all(delivered) for delivered in seen[1:]), "the second time all are delivered"
 
 
 def test_what_fails_of_one_shard_costs_the_others_nothing(
@@ -295,7 +280,7 @@ def test_a_redis_that_is_set_back_gets_it_all_again(
     then = everything(client)
     handle = worker.handler.handle_together
 
-    def set_redis_back(deliveries: Deliveries) -> Deliveries:
+    def set_redis_back(deliveries: Deliveries) -> Round:
         set_back(client, then)
         return handle(deliveries)
 
@@ -331,7 +316,7 @@ def test_who_lost_the_lease_meanwhile_changes_nothing(
     put(client, AWHILE + 1, ROUND)
     handle = slow.handler.handle_together
 
-    def late(deliveries: Deliveries) -> Deliveries:
+    def late(deliveries: Deliveries) -> Round:
         quick.work()
         put(client, 1000, 5)
         return handle(deliveries)

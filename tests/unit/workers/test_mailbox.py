@@ -7,7 +7,8 @@ import pytest
 from fakes import STREAM, pending
 
 from common.bus import keys
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Entry
+from common.bus.streams import Streams
 from workers.mailbox import Mailbox
 
 OTHER = keys.greeks("SPY")

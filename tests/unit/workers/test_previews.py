@@ -32,8 +32,9 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
+from common.bus.entries import Entry
 from common.bus.leases import Leases
-from common.bus.streams import Entry, Streams
+from common.bus.streams import Streams
 from common.clock import SECOND
 from common.errors import BusError
 from common.live import LiveLevels, LivePace
@@ -41,7 +42,7 @@ from common.models import JsonDict
 from common.tick import TickPolicy, publish_tick
 from workers.actor import Actor
 from workers.greeks import GreeksHandler, Live
-from workers.handling import Policy
+from workers.handling import Policy, Round
 from workers.mailbox import Deliveries
 
 POLICY = Policy(batch=4, block_ms=1, defer_seconds=0.04, refresh_seconds=1.0, backoff_seconds=0.0)
@@ -56,9 +57,9 @@ class Glancer(Recorder):
     answers: list[bool | Exception] = field(default_factory=list)
     """What it says of each look; yes where there is no more."""
 
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
+    def handle_together(self, deliveries: Deliveries) -> Round:
         """Nothing: each is handled by itself."""
-        return deliveries
+        return Round(deliveries)
 
     def preview(self, deliveries: Deliveries) -> bool:
         """Note what it was shown."""

@@ -17,7 +17,7 @@ from common.bus.streams import Streams
 from common.errors import MalformedEntryError, SpoolError, StorageError
 from common.spool import Spool
 from workers.actor import Actor
-from workers.handling import Policy
+from workers.handling import Policy, Round
 from workers.mailbox import Deliveries
 from workers.spooling import SpoolingHandler
 
@@ -39,7 +39,7 @@ class Stored(Recorder):
             raise StorageError("PostgreSQL: away")
         return super().handle(stream, entries)
 
-    def handle_together(self, deliveries: Deliveries) -> Deliveries:
+    def handle_together(self, deliveries: Deliveries) -> Round:
         """Store them in one step; what is left to do is to acknowledge them."""
         if self.away:
             raise StorageError("PostgreSQL: away")
@@ -49,7 +49,7 @@ class Stored(Recorder):
             self.bus.acknowledge(
                 self.group, stream, [entry.id for entry in entries], dict(outcome.counts)
             )
-        return []
+        return Round([])
 
     def trim(self, *, keep_seconds: float) -> None:
         """Note it."""

@@ -85,19 +85,31 @@ def test_little_is_stored_by_one(
     assert stored(client) == (9 * ROWS, 0)
 
 
-def test_a_half_that_cannot_be_read_leaves_the_other_as_it_is(
+def test_what_cannot_be_read_of_a_half_is_buried_and_the_rest_is_stored_once(
     client: fakeredis.FakeRedis, actor: Actor, stores: tuple[FakeStore, FakeStore]
 ) -> None:
-    """It alone is looked through one by one; nothing of the other is stored a second time."""
     put(client, 11)
     client.xadd(STREAM, {"h": b"?"})
     actor.step()
-    first, second = stores
-    assert second.transactions == 0
-    assert sum(rows for _, _, rows in first.quotes) == 11 * ROWS
-    assert first.quotes[0] == ("SPY", SHARD, 6 * ROWS)
+    assert [each.transactions for each in stores] == [1, 1]
+    assert [each.quotes[0][2] for each in stores] == [6 * ROWS, 5 * ROWS]
     assert [letter[b"f:h"] for letter in letters(client, keys.STORE_GROUP)] == [b"?"]
     assert stored(client) == (11 * ROWS, 0)
+    assert pending(client, keys.STORE_GROUP) == []
+
+
+def test_a_half_that_fails_for_what_it_holds_leaves_the_other_as_it_is(
+    client: fakeredis.FakeRedis, actor: Actor, stores: tuple[FakeStore, FakeStore]
+) -> None:
+    """It alone is looked through one by one; nothing of the other is stored a second time."""
+    put(client, 12)
+    first, second = stores
+    second.fails = 1
+    actor.step()
+    assert (first.quotes[0], second.transactions) == (("SPY", SHARD, 6 * ROWS), 1)
+    assert sum(rows for _, _, rows in first.quotes) == 12 * ROWS
+    assert letters(client, keys.STORE_GROUP) == []
+    assert stored(client) == (12 * ROWS, 0)
     assert pending(client, keys.STORE_GROUP) == []
 
 

@@ -26,11 +26,12 @@ from fakes import (
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.codec import Batch, Result, ResultHeader
-from common.bus.streams import Entry, Streams
+from common.bus.entries import Entry
+from common.bus.streams import Streams
 from common.db.deliveries import Delivery, Greeks, Quotes
 from common.db.load import Refused
 from common.db.writing import Saved
-from common.errors import MalformedEntryError, StorageError
+from common.errors import MalformedEntryError, RejectedError, StorageError
 from common.models import GREEKS, JsonDict, Session
 from workers.actor import Actor
 from workers.handling import Policy
@@ -64,6 +65,8 @@ class FakeStore:
         self.began = threading.Event()
         self.waits_for: threading.Event | None = None
         self.away = False
+        self.fails = 0
+        """So many transactions, for what they hold."""
         self.closed = False
 
     def save(self, deliveries: Sequence[Delivery], *, strike_seconds: float) -> list[Saved]:
@@ -81,6 +84,9 @@ class FakeStore:
         if self.away:
             raise StorageError("PostgreSQL: away")
         self.transactions += 1
+        if self.fails:
+            self.fails -= 1
+            raise RejectedError("no row of this kind")
         return FakeWriting([self._saved(delivery, strike_seconds) for delivery in deliveries])
 
     def note(self, written: FakeWriting) -> None:
@@ -345,7 +351,7 @@ def test_what_redis_no_longer_owes_is_not_counted(
     found = Streams(client).read(keys.STORE_GROUP, "store-0", streams, count=9, block_ms=1)
     (entry_id,) = [entries[0].id for stream, entries in found if stream == keys.greeks("SPY")]
     client.xack(keys.greeks("SPY"), keys.STORE_GROUP, entry_id)
-    left = handler.handle_together(found)
+    left = handler.handle_together(found).left
     assert [(stream, [entry.id for entry in entries]) for stream, entries in left] == [
         (keys.greeks("SPY"), [entry_id])
     ]
