@@ -540,8 +540,8 @@ INSERT INTO gex.quotes (
 TRUNCATE gex.sessions, gex.quotes, gex.spots, gex.entries, gex.checkpoints, gex.greeks,
          gex.levels, gex.strike_exposures;
 
--- name: vacuum_history
-VACUUM (ANALYZE) gex.sessions, gex.quotes, gex.spots, gex.entries, gex.checkpoints, gex.levels;
+-- name: analyze_history
+ANALYZE gex.sessions, gex.quotes, gex.spots, gex.entries, gex.checkpoints, gex.levels;
 
 -- name: count_quotes
 SELECT count(*) FROM gex.quotes;

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 from harness import Platform, platform, wait_until
+
+from common.db.connection import Connection
 
 WEIGHT = "10" if Path("/proc/self/autogroup").exists() else None
 """What a process says it asks for, where Linux asks."""
@@ -32,6 +36,15 @@ def wait_for_all(running: Platform) -> None:
     wait_until(behind, seconds=30, what="all to give way")
 
 
+@contextmanager
+def a_session(running: Platform) -> Iterator[Connection]:
+    """One of nobody's of the platform, that commits each statement, once the server is there."""
+    wait_for_all(running)
+    with running.database() as session:
+        session.autocommit = True
+        yield session
+
+
 def test_sessions_and_what_the_server_does_by_itself_give_way() -> None:
     with platform("--feed", "none") as running:
         wait_for_all(running)
@@ -42,3 +55,24 @@ def test_sessions_and_what_the_server_does_by_itself_give_way() -> None:
         os.kill(before, signal.SIGKILL)
         wait_until(lambda: running.pid_of("postgres") != before, seconds=60, what="its successor")
         wait_for_all(running)
+
+
+def test_what_is_written_once_is_not_vacuumed() -> None:
+    """It goes with its partition; the planner hears of it all the same, and what changes is."""
+    with platform("--feed", "none") as running, a_session(running) as session:
+        session.execute("ALTER SYSTEM SET autovacuum_naptime = 1")
+        session.execute("SELECT pg_reload_conf()")
+        session.execute("CREATE TABLE written AS SELECT * FROM generate_series(1, 20000) AS n")
+        session.execute("CREATE TABLE changed AS SELECT * FROM written")
+        session.execute("UPDATE changed SET n = n + 1")
+
+        def looked_at() -> dict[str, bool]:
+            """Name → whether it was vacuumed, of those of which the planner was told."""
+            rows = session.execute(
+                "SELECT relname, autovacuum_count FROM pg_stat_user_tables"
+                " WHERE relname IN ('written', 'changed') AND autoanalyze_count > 0"
+            ).fetchall()
+            return {row["relname"]: row["autovacuum_count"] > 0 for row in rows}
+
+        wait_until(lambda: len(looked_at()) == 2, seconds=60, what="autovacuum")
+        assert looked_at() == {"written": False, "changed": True}

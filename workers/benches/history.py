@@ -121,9 +121,8 @@ def _store_days(context: Context, connection: Connection) -> None:
         for table in _SERIES:
             connection.execute(query(f"repeat_{table}"), values)
         connection.commit()
-    connection.autocommit = True  # as autovacuum does within a minute of such a load
-    connection.execute(query("vacuum_history"))
-    connection.autocommit = False
+    connection.execute(query("analyze_history"))  # as autovacuum does within a minute
+    connection.commit()
 
 
 def _store_day(store: Store) -> None:
