@@ -20,9 +20,9 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.entries import Burial, Entry, decoded, id_order
+from common.bus.entries import Burial, Entry, id_order
 from common.bus.streams import Streams
-from common.errors import BusError, MalformedEntriesError, MalformedEntryError
+from common.errors import BusError
 
 FAR_FUTURE = 10**15
 GREEKS, STORE = keys.GREEKS_GROUP, keys.STORE_GROUP
@@ -360,34 +360,6 @@ def test_a_trimmed_entry_is_delivered_without_fields(
     read(streams, STORE)
     client.xdel(STREAM, gone)
     assert streams.own_pending(STORE, "c", STREAM, count=10) == [Entry(gone, {})]
-
-
-def number(fields: dict[bytes, bytes]) -> int:
-    """The number in an entry."""
-    try:
-        return int(fields[b"n"])
-    except ValueError as error:
-        raise MalformedEntryError(f"{fields[b'n']!r} is no number") from error
-
-
-def test_entries_are_decoded_in_order() -> None:
-    assert decoded([], number) == []
-    assert decoded([Entry(f"{n}-0", {b"n": b"%d" % n}) for n in (3, 1, 2)], number) == [3, 1, 2]
-
-
-def test_every_entry_that_cannot_be_decoded_is_named_and_no_other() -> None:
-    entries = [Entry(f"{n}-0", {b"n": text}) for n, text in enumerate([b"0", b"x", b"2", b"y"])]
-    with pytest.raises(MalformedEntriesError, match="2 entries cannot be decoded: b'x' is") as e:
-        decoded(entries, number)
-    assert {i: str(error) for i, error in e.value.errors.items()} == {
-        "1-0": "b'x' is no number",
-        "3-0": "b'y' is no number",
-    }
-
-
-def test_what_is_no_question_of_decoding_is_raised_as_it_is() -> None:
-    with pytest.raises(KeyError):
-        decoded([Entry("1-0", {})], number)
 
 
 # --- several streams at once -----------------------------------------------------------------
