@@ -92,8 +92,8 @@ class GreeksHandler:
 
     def preview(self, deliveries: Deliveries) -> bool:
         """Advance shards for the level that follows, and commit nothing: in a live session of
-        which this worker publishes the levels. Whoever else reads a state waits for it, and so
-        does what cannot be read.
+        which this worker publishes the levels. Whoever else reads a state waits for it, and what
+        cannot be read is left to the commit.
         """
         symbols = {keys.stream_symbol(stream) for stream, _ in deliveries}
         if not all(self._leads(symbol) for symbol in symbols):
@@ -105,8 +105,6 @@ class GreeksHandler:
             if state is None or held is None or held.epoch != self._leases.held.get(stream):
                 return False
             found = sort_out(_beyond(state, entries), Batch.decode)
-            if found.damaged:
-                return False
             shard = keys.stream_shard(stream)
             step = advance(state, shard, found.whole, self._parameters, solved=True)
             ahead[stream] = step.state

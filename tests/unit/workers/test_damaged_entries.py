@@ -11,7 +11,6 @@ from fakes import (
     OTHER_STREAM,
     SHARD,
     STREAM,
-    Worker,
     append,
     letters,
     lost_replies,
@@ -31,6 +30,7 @@ from test_look_ahead import (
     put,
     settled,
 )
+from test_previews import at_work, committed, heard, open_session, quotes
 from test_store_handler import POLICY, FakeStore
 
 from common.bus import keys
@@ -38,7 +38,7 @@ from common.bus.cache import Cache
 from common.bus.streams import Streams
 from common.errors import BusError
 from workers.actor import Actor
-from workers.greeks import GreeksHandler
+from workers.handling import Round
 from workers.store import StoreHandler
 
 RUBBISH = {"h": b"rubbish", "more": b"\x00\xff"}
@@ -166,16 +166,20 @@ def test_who_has_lost_the_lease_buries_nothing(
     assert wrong in pending(client, GREEKS)
 
 
-def test_a_preview_leaves_what_is_damaged_to_the_commit(client: fakeredis.FakeRedis) -> None:
-    worker = Worker(client)
-    put(client, 1, 1)
+def test_a_level_that_goes_ahead_of_its_commit_leaves_what_is_damaged_to_that(
+    client: fakeredis.FakeRedis,
+) -> None:
+    open_session(client)
+    worker, _ = at_work(client)
+    wrong = spoil(client)
+    second = quotes(client, 2)
     worker.work()
-    put(client, 2, 1)
-    spoil(client)
-    entries = worker.take()
-    assert isinstance(worker.handler, GreeksHandler)
-    assert not worker.handler.preview([(STREAM, entries)])
-    assert letters(client, GREEKS) == []
+    assert heard(client)["watermark"] == {SHARD: second}
+    assert (letters(client, GREEKS), pending(client, GREEKS)) == ([], [wrong, second])
+    worker.clock.at += 0.05
+    worker.work()
+    assert buried(client) == [wrong]
+    assert (committed(client), pending(client, GREEKS)) == ({SHARD: second}, [])
 
 
 def test_an_entry_of_thousands_of_fields_is_buried_whole(client: fakeredis.FakeRedis) -> None:
@@ -239,3 +243,17 @@ def test_a_round_of_which_nothing_can_be_read_is_no_transaction(
     assert store.transactions == 0
     assert buried(client, keys.STORE_GROUP) == [wrong]
     assert (actor.handled, actor.buried) == (0, 1)
+
+
+def test_what_redis_no_longer_owes_buries_nothing_of_its_stream(
+    client: fakeredis.FakeRedis, actor: Actor
+) -> None:
+    """It was set back, or somebody else has dealt with it, while the database wrote."""
+    (whole,) = append(client, make_batch(1, quotes=make_quotes()))
+    spoil(client)
+    found = Streams(client).read(keys.STORE_GROUP, "store-0", [STREAM], count=9, block_ms=1)
+    client.xack(STREAM, keys.STORE_GROUP, whole)
+    handler = actor._handler
+    assert isinstance(handler, StoreHandler)
+    assert handler.handle_together(found) == Round(found)
+    assert buried(client, keys.STORE_GROUP) == []
