@@ -195,7 +195,7 @@ class GreeksHandler:
         found = sort_out(fresh, Batch.decode)
         if found.damaged and not bury:
             raise MalformedEntriesError(found.damaged)
-        broken = [entry for entry in fresh if entry.id in found.damaged]
+        broken = [entry for entry in fresh if entry.id in found.damaged] if found.damaged else []
         if not found.whole or any(len(entry.fields) > _MOST_FIELDS for entry in broken):
             return None
         shard, held = keys.stream_shard(stream), self._states.get(stream)

@@ -28,8 +28,8 @@ class Round:
     """What became of the deliveries of a round."""
 
     left: Deliveries
-    """What is to be handled stream by stream, without what is not delivered; the rest is done,
-    acknowledged and counted."""
+    """What is to be handled stream by stream, but for what is not delivered, which comes again;
+    the rest is done, acknowledged and counted."""
     buried: int = 0
     """Entries of that rest that are in the dead letters now."""
 
@@ -74,7 +74,7 @@ class TogetherHandler(Handler, Protocol):
         ServiceError all of them are left.
 
         Where the policy looks ahead, the last entries of a delivery may not be delivered yet
-        (:attr:`~common.bus.streams.Entry.delivered`): the step that makes their effect durable
+        (:attr:`~common.bus.entries.Entry.delivered`): the step that makes their effect durable
         moves the group beyond them, if it stands right before them.
         """
 
