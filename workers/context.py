@@ -98,7 +98,7 @@ class Context:
         :raises StorageError: when the server is out of reach.
         """
         from common.db.connection import connect as connect_database  # noqa: PLC0415
-        from common.servers.postgres_server import give_way  # noqa: PLC0415
+        from common.servers.background import give_way  # noqa: PLC0415
 
         url = self.instance.database_url()
         connection = connect_database(url, name=name, timeout_seconds=timeout_seconds)

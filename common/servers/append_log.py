@@ -26,20 +26,23 @@ class AppendLog:
         """:param client: of a server on this machine."""
         self._client = client
 
-    def look(self) -> bool:
-        """Begin to rewrite what has doubled and is large; whether that was due.
+    def look(self) -> set[int]:
+        """Begin to rewrite what has doubled and is large; the processes that rewrite now.
 
         :raises BusError: when Redis is out of reach, or refuses.
         """
         with bus_errors():
             found: Any = self._client.info("persistence")
-            if found["aof_rewrite_in_progress"] or found["aof_last_bgrewrite_status"] != "ok":
-                return False  # after a failure the server tries again by itself, ever later
-            if found["aof_current_size"] < max(REWRITE_BYTES, 2 * found["aof_base_size"]):
-                return False
-            self._client.bgrewriteaof()
+            if not found["aof_rewrite_in_progress"]:
+                if found["aof_last_bgrewrite_status"] != "ok":
+                    return set()  # the server tries again by itself, ever later
+                if found["aof_current_size"] < max(REWRITE_BYTES, 2 * found["aof_base_size"]):
+                    return set()
+                self._client.bgrewriteaof()
             server: Any = self._client.info("server")
+        writers = set()
         with suppress(psutil.Error):  # it has ended already, or runs on another machine
             for child in psutil.Process(server["process_id"]).children():
                 child.nice(_NICE)
-        return True
+                writers.add(child.pid)
+        return writers

@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,12 +23,6 @@ from common.errors import ServiceError
 from common.servers.instance import INSTANCE_MARK, Instance, passable
 
 _ROOT_HOME = Path("/var/lib/gex-platform")
-_GROUP_NICE = 10
-"""A tenth of the weight of all else together, where processors are short."""
-_TURN_SECONDS = 0.11
-"""Linux takes such a wish from one process in a tenth of a second, unless from root."""
-_TURNS = 3
-"""So many processes are looked after at once: who looks has other things to do."""
 _OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -115,49 +108,6 @@ def run(instance: Instance) -> None:
         )
     except OSError as error:
         raise ServiceError(f"the embedded PostgreSQL cannot be started: {error}") from error
-
-
-def give_way(pid: int) -> bool:
-    """Let a session of the embedded server, by its process, stand behind the platform's own
-    processes where processors are short; whether Linux has taken that up.
-
-    The server makes each session the leader of a session of the system, and the scheduler takes
-    every one of these for the equal of the whole platform, whatever its niceness, where
-    autogroups are on, as they are by default (sched(7)): without this a COPY has a processor to
-    itself while those who are on the way from a quote to a level share the other.
-    """
-    for _ in range(3):
-        try:
-            Path(f"/proc/{pid}/autogroup").write_text(f"{_GROUP_NICE}\n", encoding="ascii")
-        except BlockingIOError:
-            time.sleep(_TURN_SECONDS)
-        except OSError:
-            return False
-        else:
-            return True
-    return False
-
-
-class Helpers:
-    """What an embedded server has begun: sessions, and what it does by itself, as autovacuum and
-    checkpoints. Each gives way, once it has been seen."""
-
-    def __init__(self) -> None:
-        self._known: set[int] = set()
-
-    def look(self, server: int) -> int:
-        """Let those give way that are new; how many have.
-
-        :param server: process id of the server.
-        """
-        try:
-            text = Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii")
-        except OSError:  # it has ended, or this is no Linux
-            return 0
-        running = {int(pid) for pid in text.split()}
-        new = sorted(running - self._known)[:_TURNS]
-        self._known = (self._known & running) | set(new)
-        return sum(give_way(pid) for pid in new)
 
 
 def _prepare(where: Place) -> None:

@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL does gives way to those on the way from a quote to a level."""
+"""Who stores gives way to those who are on the way from a quote to a level."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psutil
 from harness import Platform, platform, wait_until
 
 from common.db.connection import Connection
+from common.servers.background import find_way
 
 WEIGHT = "10" if Path("/proc/self/autogroup").exists() else None
 """What a process says it asks for, where Linux asks."""
@@ -23,6 +24,28 @@ def asks(pid: int) -> str | None:
         return Path(f"/proc/{pid}/autogroup").read_text(encoding="ascii").split()[-1]
     except OSError:
         return None
+
+
+def is_idle(pid: int) -> bool:
+    """Whether a process runs where nobody else would."""
+    groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii")
+    if "gex-" in groups:
+        folder = next(line.split(":", 2)[2] for line in groups.splitlines() if "gex-" in line)
+        (idle,) = Path("/sys/fs/cgroup").glob(f"*{folder}/cpu.idle")
+        return idle.read_text(encoding="ascii").strip() == "1"
+    return os.sched_getscheduler(pid) == os.SCHED_IDLE
+
+
+def groups() -> set[Path]:
+    """Of this and other platforms."""
+    return set(Path("/sys/fs/cgroup").glob("*/gex-*"))
+
+
+def kill(running: Platform, program: str) -> None:
+    """End a program as nobody should, and wait for its successor."""
+    before = running.pid_of(program)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: running.pid_of(program) != before, seconds=60, what="its successor")
 
 
 def wait_for_all(running: Platform) -> None:
@@ -51,10 +74,35 @@ def test_sessions_and_what_the_server_does_by_itself_give_way() -> None:
         with running.database() as session:  # begun by nobody of the platform, as autovacuum is
             pid = session.info.backend_pid
             wait_until(lambda: asks(pid) == WEIGHT, seconds=30, what="a new session to")
-        before = running.pid_of("postgres")
-        os.kill(before, signal.SIGKILL)
-        wait_until(lambda: running.pid_of("postgres") != before, seconds=60, what="its successor")
+        kill(running, "postgres")
         wait_for_all(running)
+
+
+def test_who_stores_waits_for_who_is_on_the_way_to_a_level() -> None:
+    way = find_way("gex-probe")
+    if way:
+        way.close()
+    left = groups()
+    with platform("--feed", "simulator") as running:
+
+        def as_they_should() -> bool:
+            try:
+                server = psutil.Process(running.pid_of("postgres"))
+                pids = [server.pid, *(child.pid for child in server.children())]
+                pids.append(running.pid_of("store"))
+                return all(is_idle(pid) == bool(way) for pid in pids)
+            except (OSError, psutil.Error):  # one has just ended
+                return False
+
+        running.levels()
+        wait_until(as_they_should, seconds=60, what="who stores to wait")
+        for program in ("greeks-0", "ingest", "redis", "celery"):
+            assert not is_idle(running.pid_of(program))
+        for program in ("store", "postgres"):
+            kill(running, program)
+            wait_until(as_they_should, seconds=60, what=f"the next {program} to wait")
+        running.check_alive()
+    assert groups() == left
 
 
 def test_what_is_written_once_is_not_vacuumed() -> None:

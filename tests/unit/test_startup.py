@@ -1,4 +1,4 @@
-"""How processes start, and who gives way to whom."""
+"""How processes start."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import gc
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
-import psutil
 import pytest
 
-from common.servers import postgres_server
-from common.servers.postgres_server import Helpers, give_way
 from workers.startup import be_prompt, keep_heap, without_collecting
 
 
@@ -54,53 +50,6 @@ def test_what_was_made_at_the_start_is_not_looked_through_again() -> None:
     finally:
         gc.unfreeze()
         sys.setswitchinterval(interval)
-
-
-def test_a_session_of_the_server_gives_way_to_the_platform() -> None:
-    program = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True) as session:
-        wish = Path(f"/proc/{session.pid}/autogroup")
-        assert give_way(session.pid) == wish.exists()
-        assert not wish.exists() or wish.read_text().split()[-1] == "10"
-        assert session.stdin is not None
-        session.stdin.write(b"\n")
-    assert not give_way(session.pid)  # it has ended
-
-
-def test_what_the_server_has_begun_gives_way_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parent and its children stand for the server and what it does by itself."""
-    program = (
-        "import subprocess, sys\n"
-        "run = lambda: subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
-        "children = [run() for _ in range(4)]\n"
-        "print('there', flush=True)\n"
-        "for line in sys.stdin:\n"
-        "    children.append(run()); print('there', flush=True)\n"
-        "for child in children: child.kill()\n"
-    )
-    asked: list[int] = []
-
-    def ask(pid: int) -> bool:
-        asked.append(pid)
-        return give_way(pid)
-
-    monkeypatch.setattr(postgres_server, "give_way", ask)
-    helpers, groups = Helpers(), Path("/proc/self/autogroup").exists()
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        server.stdout.readline()
-        assert [helpers.look(server.pid) for _ in range(3)] == ([3, 1, 0] if groups else [0] * 3)
-        server.stdin.write("one more\n")
-        server.stdin.flush()
-        server.stdout.readline()
-        assert [helpers.look(server.pid) for _ in range(2)] == ([1, 0] if groups else [0, 0])
-        assert sorted(asked) == sorted(child.pid for child in psutil.Process(server.pid).children())
-        assert len(asked) == 5
-    assert helpers.look(server.pid) == 0  # it has ended
 
 
 def test_who_steps_back_says_so_to_the_system() -> None:

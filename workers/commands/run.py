@@ -25,8 +25,8 @@ from common.bus.streams import Streams
 from common.db import migrate
 from common.errors import ServiceError, UsageError
 from common.servers.append_log import AppendLog
+from common.servers.background import Background, find_way
 from common.servers.instance import Runtime
-from common.servers.postgres_server import Helpers
 from common.servers.supervisor import Program, Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
 from workers.commands.display import LevelsDisplay
@@ -54,6 +54,8 @@ class Run:
     supervisor: Supervisor = field(init=False)
     waking: set[str] = field(default_factory=set, init=False)
     """Programs that are being restarted because they stood still."""
+    background: Background = field(default_factory=lambda: Background(None), init=False)
+    """What stores: it waits for those who are on the way to a level."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class Run:
                 console.print(f"ended {ended} processes that a killed start had left running")
             runtime = instance.decide(dashboard=self.dashboard)
             _catch_signals()
+            self.background = Background(find_way(f"gex-{instance.id}"))
             try:
                 self.supervisor.start(self._environment(runtime))
                 self._wait_until_ready()
@@ -81,7 +84,9 @@ class Run:
             finally:
                 _ignore_signals()
                 console.print("stopping …")
+                self.background.release()
                 self.supervisor.stop()
+                self.background.close()
                 console.print("stopped")
 
     def _environment(self, runtime: Runtime) -> dict[str, str]:
@@ -177,27 +182,23 @@ class Run:
         settings = self.context.settings
         symbols, tick = settings.symbols, settings.tick_seconds
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        checked, refused, server = 0.0, None, 0
+        checked, refused, programs = 0.0, None, []
         watch = self._watch(cache)
         log_file = AppendLog(cache.client) if runtime.embedded_redis else None
-        helpers = Helpers()
         with LevelsDisplay(symbols, began=self.began, tick_seconds=tick) as display:
             while deadline is None or time.monotonic() < deadline:
                 now = time.monotonic()
                 if now - checked >= 1.0:
                     programs, checked = self._check_programs(), now
                     refused = self._refused_feed(programs)
-                    server = next((p.pid for p in programs if p.name == "postgres"), 0)
                     for name in watch.look():
                         if name not in self.waking:
                             display.note(self._wake(cache, watch, name))
                     if refused and not display.has_levels:
                         raise ServiceError(refused)
-                if runtime.embedded_postgres and server:
-                    helpers.look(server)
                 try:
-                    if log_file and checked == now:
-                        log_file.look()
+                    if checked == now:
+                        self._see_to_background(programs, log_file)
                     for symbol in symbols:
                         display.show(symbol, cache.latest(symbol))
                     if self.exit_at_end and self._is_finished(cache):
@@ -208,6 +209,19 @@ class Run:
                     display.warn(refused)
                 time.sleep(0.5 if display.has_levels and not self.exit_at_end else 0.2)
         return 0
+
+    def _see_to_background(self, programs: list[Program], log_file: AppendLog | None) -> None:
+        """Who stores, and who rewrites Redis' log, waits for who is on the way to a level.
+
+        :raises BusError: when Redis is out of reach, or refuses.
+        """
+        pids = {program.name: program.pid for program in programs}
+        writers: set[int] = set()
+        try:
+            if log_file:
+                writers = log_file.look()
+        finally:
+            self.background.look(pids.get("postgres", 0), pids.get("store", 0), *writers)
 
     def _watch(self, cache: Cache) -> Watchdog:
         settings = self.context.settings

@@ -23,7 +23,7 @@ def test_a_session_of_the_embedded_server_alone_gives_way(
         return SimpleNamespace(info=SimpleNamespace(backend_pid=4711))
 
     monkeypatch.setattr("common.db.connection.connect", connect)
-    monkeypatch.setattr("common.servers.postgres_server.give_way", behind.append)
+    monkeypatch.setattr("common.servers.background.give_way", behind.append)
     context = Context.load(database_url=SecretStr(own) if own else None)
     context.database("test", timeout_seconds=7.0)
     assert asked == [("test", 7.0)]
