@@ -38,6 +38,8 @@ from workers.mailbox import Deliveries, Mailbox, Waiting
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
+_QUIET = 4.0
+"""Times the usual pause, where few entries come."""
 _TRIMMED = "trimmed before it was acknowledged"
 
 
@@ -138,15 +140,20 @@ class Actor:
             self._settle()
         if self._policy.gather_seconds and deliveries and not self._mailbox.holds_more:
             quiet = count <= self._policy.few
-            self._stop.wait(self._policy.gather_seconds * (2.0 if quiet else 1.0))
+            self._stop.wait(self._policy.gather_seconds * (_QUIET if quiet else 1.0))
         return count
 
     def _may_wait(self, deliveries: Deliveries) -> bool:
-        """Whether these need not be handled yet."""
+        """Whether these need not be handled yet. After a silence they are handled at once: what
+        they would wait for does not come in a quiet market, and they cost less so."""
         if self._preview is None or self._mailbox.holds_more:
             return False
+        if not deliveries:
+            return True
+        if self._waiting.after_silence:
+            return False
         try:
-            return not deliveries or self._preview(deliveries)
+            return self._preview(deliveries)
         except Exception as error:  # noqa: BLE001  it happens again when they are handled, and counts
             log.warning("no preview of %d streams: %s", len(deliveries), error)
             return False

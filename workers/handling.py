@@ -106,11 +106,12 @@ class Policy:
     gather_seconds: float = 0.0
     """A round that left room in its deliveries is followed by such a pause [s], so that the next
     one brings more at once."""
-    few: int = 8
-    """A round of so many entries at most is followed by twice that pause."""
+    few: int = 16
+    """A round of so many entries at most is followed by four times that pause."""
     defer_seconds: float = 0.0
     """What a handler has had a preview of waits so long at most to be handled with what follows
-    it, pending meanwhile [s]; 0: not at all."""
+    it, pending meanwhile [s]; 0: not at all. What comes after a silence of that length does not
+    wait."""
     refresh_seconds: float = 1.0
     reclaim_ms: int = 15_000
     max_deliveries: int = 3

@@ -99,12 +99,18 @@ class Waiting:
         """
         self._seconds, self._most, self._monotonic = seconds, most, monotonic
         self._entries: dict[str, list[Entry]] = {}
-        self._until = 0.0
+        self._until = self._added = monotonic()
+        self.after_silence = False
+        """Whether nothing came for as long as one waits before what was added last."""
 
     def add(self, deliveries: Deliveries) -> None:
         """Put deliveries behind those that wait."""
-        if deliveries and not self._entries:
-            self._until = self._monotonic() + self._seconds
+        if not deliveries:
+            return
+        now = self._monotonic()
+        self.after_silence, self._added = now - self._added >= self._seconds, now
+        if not self._entries:
+            self._until = now + self._seconds
         for stream, entries in deliveries:
             self._entries.setdefault(stream, []).extend(entries)
 

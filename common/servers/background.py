@@ -62,7 +62,7 @@ class Background:
         self.waits = way is not None
 
     def look(self, server: int, *others: int) -> None:
-        """See to what has started since, and whether they starve. Call it each second or so.
+        """See to what has started since, and whether they starve. Call it each second or two.
 
         :param server: process id of the database server; what it has begun waits with it. 0 is
             nobody, here and beside.

@@ -154,7 +154,7 @@ def test_a_round_with_room_left_is_followed_by_a_pause(
     assert (actor.step(), pauses) == (0, [0.25])  # the read itself has waited
 
 
-def test_a_quiet_stream_is_gathered_from_for_twice_as_long(
+def test_a_quiet_stream_is_gathered_from_for_four_times_as_long(
     client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -164,7 +164,7 @@ def test_a_quiet_stream_is_gathered_from_for_twice_as_long(
     for entries in (2, 3):
         put(client, *[b"a"] * entries)
         assert actor.step() == entries
-    assert pauses == [0.5, 0.25]
+    assert pauses == [1.0, 0.25]
 
 
 def test_what_fails_after_a_round_stops_nothing(client: fakeredis.FakeRedis) -> None:

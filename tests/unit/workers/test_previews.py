@@ -115,14 +115,34 @@ def test_what_has_been_seen_is_handled_with_what_follows(
 def test_what_follows_a_round_is_done_before_what_waits(
     client: fakeredis.FakeRedis, actor: Actor, glancer: Glancer, clock: Clock
 ) -> None:
-    put(client, b"a")
-    actor.step()
-    clock.at += 0.05
-    put(client, b"b")
+    for payload, seconds in ((b"a", 0.03), (b"b", 0.03)):
+        put(client, payload)
+        actor.step()
+        clock.at += seconds
+    put(client, b"c")
     rested: list[int] = []
     glancer.before = lambda: rested.append(glancer.rested)
     actor.step()
-    assert (glancer.seen[-1], glancer.calls, rested) == ([b"b"], [[b"a", b"b"]], [2])
+    assert (glancer.seen[-1], glancer.calls, rested) == ([b"c"], [[b"a", b"b", b"c"]], [3])
+
+
+@pytest.mark.parametrize(("silence", "seen"), [(0.039, [[b"a"], [b"b"]]), (0.04, [[b"a"]])])
+def test_what_comes_after_a_silence_does_not_wait(
+    silence: float,
+    seen: list[list[bytes]],
+    client: fakeredis.FakeRedis,
+    glancer: Glancer,
+) -> None:
+    clock = Clock()
+    actor = Actor(Streams(client), glancer, "one", POLICY, monotonic=clock)
+    put(client, b"a")
+    actor.step()
+    clock.at += silence
+    actor.step()  # nothing has come
+    put(client, b"b")
+    actor.step()
+    assert glancer.seen == seen
+    assert (pending(client, glancer.group) == []) == (seen == [[b"a"]])
 
 
 @pytest.mark.parametrize("answer", [False, ValueError("what is this?"), BusError("away")])
@@ -302,6 +322,20 @@ def test_a_level_goes_ahead_of_its_commit(client: fakeredis.FakeRedis) -> None:
     assert pending(client, GREEKS) == []
 
 
+def test_after_a_silence_level_and_commit_go_together(client: fakeredis.FakeRedis) -> None:
+    open_session(client)
+    worker, _ = at_work(client)
+    worker.clock.at += 0.2
+    second = quotes(client, 2)
+    worker.work()
+    assert heard(client)["watermark"] == committed(client) == {SHARD: second}
+    assert pending(client, GREEKS) == []
+    third = quotes(client, 3)
+    worker.work()  # something has just come
+    assert heard(client)["watermark"] == {SHARD: third}
+    assert committed(client) == {SHARD: second}
+
+
 def test_it_is_the_level_that_the_record_says(
     client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,12 +358,15 @@ def test_it_is_the_level_that_the_record_says(
     worker.actor.step()
     assert len(made) == 3, "a commit of what has been published needs no level"
     quotes(client, 5)
+    worker.work()  # after a silence, so that it is committed at once
+    quotes(client, 6)
     worker.work()  # the level that all can read is ahead of what the record finds
+    assert len(made) == 5
     policy = TickPolicy(PARAMETERS, SECOND, "gex-platform test")
     publish_tick(Cache(client), "SPY", policy, wall_us=lambda: NOON)
     counters = Cache(client).counters("SPY")
     assert (counters.get("live_agreed"), counters.get("live_differed")) == (1, None)
-    assert counters["quotes_processed"] == 4 * len(make_quotes())
+    assert counters["quotes_processed"] == 5 * len(make_quotes())
 
 
 def test_state_and_counters_do_not_depend_on_the_previews() -> None:
