@@ -63,7 +63,9 @@ class Actor:
             if policy.defer_seconds and isinstance(handler, PreviewHandler)
             else None
         )
-        self._waiting = Waiting(policy.defer_seconds, policy.batch, monotonic=monotonic)
+        self._waiting = Waiting(
+            policy.defer_seconds, policy.batch, before=policy.defer_before, monotonic=monotonic
+        )
         self._consumer = consumer
         self._policy = policy
         self._mailbox = Mailbox(

@@ -112,6 +112,9 @@ class Policy:
     """What a handler has had a preview of waits so long at most to be handled with what follows
     it, pending meanwhile [s]; 0: not at all. What comes after a silence of that length does not
     wait."""
+    defer_before: float | None = None
+    """Where given, that ends so long before each multiple of it of the wall clock [s]: who looks
+    at such an instant finds what came until then."""
     refresh_seconds: float = 1.0
     reclaim_ms: int = 15_000
     max_deliveries: int = 3

@@ -90,14 +90,23 @@ class Waiting:
     """Deliveries that wait to be handled together with what follows them."""
 
     def __init__(
-        self, seconds: float, most: int, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        seconds: float,
+        most: int,
+        *,
+        before: float | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """:param seconds: how long the first of them waits at most.
+        :param before: where given, waiting ends so long before a multiple of those seconds of
+            the wall clock [s].
         :param most: entries of one stream that wait at most; not more than a mailbox has
             delivered before it looks ahead, for what is not delivered must not wait: the next
             read finds it again.
         """
-        self._seconds, self._most, self._monotonic = seconds, most, monotonic
+        self._seconds, self._most, self._before = seconds, most, before
+        self._monotonic, self._wall = monotonic, wall
         self._entries: dict[str, list[Entry]] = {}
         self._until = self._added = monotonic()
         self.after_silence = False
@@ -110,9 +119,14 @@ class Waiting:
         now = self._monotonic()
         self.after_silence, self._added = now - self._added >= self._seconds, now
         if not self._entries:
-            self._until = now + self._seconds
+            self._until = now + self._room()
         for stream, entries in deliveries:
             self._entries.setdefault(stream, []).extend(entries)
+
+    def _room(self) -> float:
+        if self._before is None:
+            return self._seconds
+        return self._seconds - (self._wall() + self._before) % self._seconds
 
     def left(self) -> float | None:
         """How long they may wait yet [s], 0 when they have to be handled; None when there are

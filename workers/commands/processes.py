@@ -42,6 +42,9 @@ _QUICK_SECONDS = 0.5
 meanwhile."""
 _GREEKS_BYTES = 2 * 2**20
 """A round of a backlog takes so much of a quotes stream whose entries are small [bytes]."""
+_BEFORE_TICKS = 0.01
+"""So long before a tick states are committed, if its period is a multiple of theirs [s]: a
+commit and what the round has begun before it take half of that."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
 _FLOWER_TASKS = 1000
@@ -291,6 +294,7 @@ def greeks_policy(settings: Settings) -> Policy:
         small_bytes=_GREEKS_BYTES,
         look_ahead=True,
         defer_seconds=settings.commit_milliseconds / 1000.0,
+        defer_before=_BEFORE_TICKS,
     )
 
 

@@ -39,11 +39,13 @@ from common.clock import SECOND
 from common.errors import BusError
 from common.live import LiveLevels, LivePace
 from common.models import JsonDict
+from common.settings import load_settings
 from common.tick import TickPolicy, publish_tick
 from workers.actor import Actor
+from workers.commands.processes import greeks_policy
 from workers.greeks import GreeksHandler, Live
 from workers.handling import Policy, Round
-from workers.mailbox import Deliveries
+from workers.mailbox import Deliveries, Waiting
 
 POLICY = Policy(batch=4, block_ms=1, defer_seconds=0.04, refresh_seconds=1.0, backoff_seconds=0.0)
 GREEKS = keys.GREEKS_GROUP
@@ -124,6 +126,34 @@ def test_what_follows_a_round_is_done_before_what_waits(
     glancer.before = lambda: rested.append(glancer.rested)
     actor.step()
     assert (glancer.seen[-1], glancer.calls, rested) == ([b"c"], [[b"a", b"b", b"c"]], [3])
+
+
+@pytest.mark.parametrize(
+    ("wall", "expected"),
+    [
+        pytest.param(1000.0, 0.09, id="right after a tick"),
+        pytest.param(1000.05, 0.04, id="on the way"),
+        pytest.param(1000.0899, 0.0001, id="almost over"),
+        pytest.param(1000.995, 0.095, id="too late for the tick"),
+    ],
+)
+def test_waiting_ends_before_instants_of_the_wall_clock(wall: float, expected: float) -> None:
+    clock = Clock()
+    waiting = Waiting(0.1, 64, before=0.01, monotonic=clock, wall=lambda: wall)
+    waiting.add([(STREAM, [Entry("1-0", {})])])
+    assert waiting.left() == pytest.approx(expected, abs=1e-6)
+    waiting.add([(STREAM, [Entry("2-0", {})])])
+    clock.at += expected - 1e-5
+    assert waiting.left() == pytest.approx(1e-5, abs=1e-6)
+    clock.at += 2e-5
+    assert waiting.left() == 0.0
+    assert [entry.id for _, entries in waiting.take() for entry in entries] == ["1-0", "2-0"]
+
+
+def test_greeks_workers_commit_before_each_tick() -> None:
+    policy = greeks_policy(load_settings())
+    assert policy.defer_before == 0.01
+    assert 1.0 / policy.defer_seconds == pytest.approx(round(1.0 / policy.defer_seconds))
 
 
 @pytest.mark.parametrize(("silence", "seen"), [(0.039, [[b"a"], [b"b"]]), (0.04, [[b"a"]])])
