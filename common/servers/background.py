@@ -171,13 +171,13 @@ class IdlePolicy:
         """There is nothing to leave behind."""
 
 
-def find_way(name: str, *, proc: Path = Path("/proc"), groups: Path | None = None) -> Way | None:
+def find_way(name: str, *, groups: Path | None = None) -> Way | None:
     """How this user can make processes wait and take it back, if at all.
 
     :param name: for a group, if it takes one.
     :param groups: folder of control groups, instead of the one that this process is in.
     """
-    folder = groups or _own_groups(proc)
+    folder = groups or _own_groups(Path("/proc"))
     if folder is not None:
         with suppress(OSError):
             return IdleGroup(folder / name)

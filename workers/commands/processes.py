@@ -44,7 +44,7 @@ _GREEKS_BYTES = 2 * 2**20
 """A round of a backlog takes so much of a quotes stream whose entries are small [bytes]."""
 _BEFORE_TICKS = 0.01
 """So long before a tick states are committed, if its period is a multiple of theirs [s]: a
-commit and what the round has begun before it take half of that."""
+commit takes some milliseconds."""
 _SPOOL_PATIENCE = 60.0
 """How long a store worker waits for Redis, and for a predecessor to let go of its spool [s]."""
 _FLOWER_TASKS = 1000
