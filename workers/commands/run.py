@@ -37,7 +37,8 @@ from workers.watchdog import Watchdog
 log = logging.getLogger(__name__)
 _START_SECONDS = 90.0
 _CHECK_SECONDS = 2.0
-"""Between two looks at the programs; asking for them is nearly half of what following a run costs [s]."""
+"""Between two looks at the programs; asking for them is nearly half of what following a run
+costs [s]."""
 _NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
 
