@@ -1,7 +1,8 @@
 """The actor runtime: read, handle, acknowledge, reclaim, bury, drain.
 
 Owns the life of one consumer of a group; must not know what an entry means, nor anything of
-finance. A new actor is a :class:`~workers.handling.Handler` and one line in supervisord.conf.
+finance. A new actor is a :class:`~workers.handling.Handler` and one line in supervisord.conf
+(`gex worker run`, docs/actors.md).
 
 An entry is acknowledged after its effect is durable. An outage (ServiceError) is waited out
 and costs no entry anything. Entries that a handler names as malformed are moved to the dead
@@ -22,19 +23,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from common.bus import keys
-from common.bus.client import bus_errors
 from common.bus.entries import Burial, Entry
 from common.bus.streams import Streams
 from common.errors import (
+    BusError,
     FencedError,
     MalformedEntriesError,
     MalformedEntryError,
-    MemoryFullError,
     ServiceError,
 )
 from workers.handling import Handler, Policy, PreviewHandler, Round, TogetherHandler
 from workers.mailbox import Deliveries, Mailbox, Waiting
+from workers.sign_of_life import SignOfLife
 
 log = logging.getLogger(__name__)
 _LONG_AGO = float("-inf")
@@ -82,7 +82,7 @@ class Actor:
         self._refreshed = _LONG_AGO
         self._reclaimed = monotonic()
         self._rest_in: float | None = None
-        self._reported = (monotonic(), 0)
+        self._life = SignOfLife(streams.client, handler.group, consumer, monotonic=monotonic)
         self.handled = 0
         self.failures = 0
         self.buried = 0
@@ -108,8 +108,11 @@ class Actor:
                 waits += 1
                 log.warning("%s; waiting (attempt %d)", error, waits)
                 self._look_again()
+                if not isinstance(error, BusError):  # who waits for something else lives
+                    with suppress(ServiceError):
+                        self._report()
                 self._backoff(waits)
-        for last in (self._settle, self._handler.close):
+        for last in (self._settle, self._handler.close, self._life.end):
             try:
                 last()
             except ServiceError as error:
@@ -356,30 +359,14 @@ class Actor:
         self._stop.wait(random.uniform(0, ceiling))  # noqa: S311  jitter, no secret
 
     def _report(self) -> None:
-        key = keys.actor(self._handler.group, self._consumer)
-        (before, handled), now = self._reported, self._monotonic()
-        self._reported = (now, self.handled)
-        rate = (self.handled - handled) / (now - before) if now > before else 0.0
-        # without memory for it the work still goes on
-        with (
-            suppress(MemoryFullError),
-            bus_errors(),
-            self._streams.client.pipeline(transaction=True) as pipe,
-        ):
-            pipe.hset(
-                key,
-                mapping={
-                    "pid": os.getpid(),
-                    "at": time.time(),
-                    "handled": self.handled,
-                    "rate": round(rate, 3),
-                    "failures": self.failures,
-                    "buried": self.buried,
-                    "streams": len(self._known),
-                },
-            )
-            pipe.expire(key, 60)
-            pipe.execute()
+        self._life.say(
+            {
+                "handled": self.handled,
+                "failures": self.failures,
+                "buried": self.buried,
+                "streams": len(self._known),
+            }
+        )
 
 
 def _delivered(deliveries: Deliveries) -> Deliveries:

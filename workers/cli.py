@@ -37,7 +37,7 @@ COMMANDS = {
     "simulator": "simulator:simulator",
     "db": "database:database",
     "serve": "processes:serve",
-    "worker": "processes:worker",
+    "worker": "handlers:worker",
 }
 """Name → where it stands under :mod:`workers.commands`: a function, or a group of commands."""
 _STYLE: dict[str, Any] = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from common.bus.entries import Entry
+from common.bus.streams import Streams
 from workers.mailbox import Deliveries
 
 
@@ -63,6 +64,37 @@ class Handler(Protocol):
 
     def close(self) -> None:
         """The last act, after the last batch."""
+
+
+class PlainHandler:
+    """A handler that reads every stream of a prefix, with as many workers as there are, and has
+    no duties but its entries: to be a :class:`Handler` it has to be given a group, a prefix and
+    ``handle``."""
+
+    group: str
+    """Its consumer group, by which streams wait for it: nothing is trimmed that it has not
+    acknowledged."""
+    prefix: str
+    """What the names of its streams begin with, one of :mod:`common.bus.keys`."""
+    exclusive = False
+
+    def __init__(self, streams: Streams) -> None:
+        """:param streams: of the Redis to read."""
+        self._streams = streams
+
+    def streams(self) -> list[str]:
+        """The streams to read now."""
+        return [each for each in self._streams.registered() if each.startswith(self.prefix)]
+
+    def maintain(self) -> None:
+        """No duties."""
+
+    def rest(self) -> float | None:
+        """No hurry."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to leave."""
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ workers have been seen to stay alive and consume nothing after a lost connection
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.bus import keys
@@ -34,6 +34,8 @@ class Watchdog:
     """How long something may stand still that should move [s]."""
     memory: Memory
     monotonic: Callable[[], float] = time.monotonic
+    others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Further programs that run an actor, with its group and its consumer's name."""
     _moved: dict[str, tuple[object, float]] = field(default_factory=dict, init=False)
     _stood: dict[str, tuple[object, int]] = field(default_factory=dict, init=False)
     """What stood still: where, and how often it was woken there."""
@@ -50,12 +52,19 @@ class Watchdog:
             if self.memory.share() >= 1.0:
                 self.forget()
                 return []
-            quiet = [name for name in self.workers if self._stands(name, self._worker(name))]
+            actors = {**{name: (keys.GREEKS_GROUP, name) for name in self.workers}, **self.others}
+            quiet = [
+                name
+                for name, (group, consumer) in actors.items()
+                if self._stands(name, self.cache.sign_of_life(group, consumer))
+            ]
             ticks = [self._stands(f"levels {s}", self._last_level(s)) for s in self.symbols]
         except ServiceError:
             self.forget()
             return []
-        if any(ticks) and not quiet:  # without states there is no level, whoever ticks
+        if any(ticks) and not set(quiet).intersection(
+            self.workers
+        ):  # without states there is no level, whoever ticks
             quiet += LEVELS
         for name in quiet:
             self._moved.pop(name, None)
@@ -81,10 +90,6 @@ class Watchdog:
         self._moved[name] = (seen, now)
         self._stood[name] = (seen, times + 1)
         return True
-
-    def _worker(self, name: str) -> object:
-        """The last sign of life of a Greeks worker; it gives one a second."""
-        return self.cache.sign_of_life(keys.GREEKS_GROUP, name)
 
     def _last_level(self, symbol: str) -> object:
         """The instant of the last level of record, where there should be one every tick."""

@@ -18,6 +18,9 @@ from common.bus.codec import StateBlob
 from common.errors import BusError
 from common.models import JsonDict, Session
 
+_SCAN = 1000
+"""Names that Redis looks at in one call; there are some dozens."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
@@ -130,17 +133,15 @@ class Cache:
 
     # --- programs ---------------------------------------------------------------------------
 
-    def actors(self, group: str) -> dict[str, dict[str, str]]:
-        """Consumer → what the actor said of itself within the last minute."""
-        prefix = keys.actor(group, "")
+    def actors(self) -> dict[tuple[str, str], dict[str, str]]:
+        """Group and consumer → what the actor said of itself within the last minute, sorted."""
         found = {}
         with bus_errors():
-            for key in self.client.scan_iter(f"{prefix}*"):
+            for key in sorted(self.client.scan_iter(f"{keys.ACTOR_PREFIX}*", count=_SCAN)):
                 row: Any = self.client.hgetall(key)
                 if row:  # it may have expired in the meantime
-                    found[text(key).removeprefix(prefix)] = {
-                        text(n): text(v) for n, v in row.items()
-                    }
+                    group, _, name = text(key).removeprefix(keys.ACTOR_PREFIX).partition(":")
+                    found[group, name] = {text(n): text(v) for n, v in row.items()}
         return found
 
     def sign_of_life(self, group: str, consumer: str) -> str | None:

@@ -17,6 +17,7 @@ from common.errors import UsageError
 
 _FIELD = b"f:"
 _PAGE = 500
+_OWN = (keys.GREEKS_GROUP, keys.STORE_GROUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,18 @@ class DeadLetters:
         self._streams = Streams(client)
         self._retry = client.register_script(scripts.RETRY)
 
+    def groups(self) -> list[str]:
+        """The platform's own groups, and who else has buried anything."""
+        with bus_errors():
+            names = [
+                text(key) for key in self._client.scan_iter(f"{keys.DEAD_PREFIX}*", count=1000)
+            ]
+        others = {name.removeprefix(keys.DEAD_PREFIX) for name in names}
+        return [*_OWN, *sorted(others.difference(_OWN))]
+
     def all(self, group: str | None = None) -> Iterator[Letter]:
         """Letters of one group or of all, the oldest first."""
-        for name in [group] if group else [keys.GREEKS_GROUP, keys.STORE_GROUP]:
+        for name in [group] if group else self.groups():
             start = "-"
             while True:
                 with bus_errors():

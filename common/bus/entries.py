@@ -5,6 +5,7 @@ Owns how damaged entries are told from whole ones; must not know commands, nor w
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ def id_order(entry_id: str) -> tuple[int, int]:
     """Sort key of a stream entry id."""
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def age_of(entry_id: str | None) -> float | None:
+    """How long ago an entry was appended [s]: its id begins with Redis' time [ms]."""
+    return None if entry_id is None else round(time.time() - id_order(entry_id)[0] / 1000.0, 3)
 
 
 def sort_out(entries: Sequence[Entry], decode: Callable[[dict[bytes, bytes]], T]) -> Sorted[T]:

@@ -46,6 +46,8 @@ SYMBOLS = "registry:symbols"
 QUOTES_PREFIX = "quotes:"
 GREEKS_PREFIX = "greeks:"
 LEVELS_PREFIX = "levels:"
+ACTOR_PREFIX = "actor:"
+DEAD_PREFIX = "dead:"
 
 
 def quotes(symbol: str, shard: str) -> str:
@@ -65,7 +67,7 @@ def level_stream(symbol: str) -> str:
 
 def dead(group: str) -> str:
     """Stream of the entries a group could not handle."""
-    return f"dead:{group}"
+    return f"{DEAD_PREFIX}{group}"
 
 
 def chain(symbol: str, shard: str) -> str:
@@ -160,7 +162,7 @@ def actors(group: str) -> str:
 
 def actor(group: str, consumer: str) -> str:
     """What one actor says of itself."""
-    return f"actor:{group}:{consumer}"
+    return f"{ACTOR_PREFIX}{group}:{consumer}"
 
 
 def spool(consumer: str) -> str:
@@ -179,7 +181,8 @@ def stream_shard(stream: str) -> str:
 
 
 def groups_of(stream: str) -> tuple[str, ...]:
-    """The consumer groups every entry of a stream has to pass before it may be trimmed."""
+    """The platform's own consumer groups, which every entry of a stream has to pass before it may
+    be trimmed; others may have joined them."""
     if stream.startswith(QUOTES_PREFIX):
         return (GREEKS_GROUP, STORE_GROUP)
     return (STORE_GROUP,)

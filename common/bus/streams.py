@@ -39,6 +39,14 @@ class GroupState:
     oldest_pending: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a consumer was given and has not acknowledged."""
+
+    pending: int
+    oldest: str | None
+
+
 class Streams:
     """The streams of one Redis, seen by consumer groups."""
 
@@ -213,6 +221,28 @@ class Streams:
                     )
                 )
             return states
+
+    def unfinished(self, group: str, stream: str) -> dict[str, Unfinished]:
+        """Consumer → what is pending of a stream, where anything is."""
+        with bus_errors():
+            summary: Any = self.client.xpending(stream, group)
+            found = {}
+            for row in summary["consumers"] or ():
+                name, pending = text(row["name"]), int(row["pending"])
+                first: Any = self.client.xpending_range(stream, group, "-", "+", 1, name)
+                oldest = text(first[0]["message_id"]) if first else None
+                found[name] = Unfinished(pending, oldest)
+        return found
+
+    def forget(self, group: str) -> list[str]:
+        """Let no stream wait for a group any more; the streams that did."""
+        with bus_errors():
+            return [
+                stream
+                for stream in self.registered()
+                if any(state.name == group for state in self.groups(stream))
+                and self.client.xgroup_destroy(stream, group)
+            ]
 
     def trim(self, stream: str, *, keep_after_ms: int) -> int:
         """Drop what every group has acknowledged and is older than ``keep_after_ms`` [wall ms].

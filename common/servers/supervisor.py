@@ -6,6 +6,7 @@ what they do.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -30,6 +31,13 @@ _BEGAN = "supervisord started with pid"
 _SPAWNED = re.compile(r"^[-\d]+ [:,\d]+ INFO spawned: '([^']+)' with pid \d+$", re.MULTILINE)
 
 
+OURS = frozenset(
+    "redis postgres migrate store greeks celery upkeep beat flower dashboard simulator "
+    "ingest".split()
+)
+"""The programs of the platform itself; what else supervisord runs is the user's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """One process as supervisord sees it."""
@@ -40,11 +48,23 @@ class Program:
     exit_status: int
     started_at: int
     """Wall time of the last start [s since the epoch], 0 when never."""
+    group: str
+    """What its section of the configuration is called."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the platform cannot be without it."""
+        return self.group in OURS
 
     @property
     def failed(self) -> bool:
         """Whether supervisord has given it up."""
         return self.state == "FATAL"
+
+
+def _pattern(folder: Path) -> str:
+    """What finds the configurations in a folder; supervisord splits patterns at spaces."""
+    return re.sub(r"\s", "?", f"{glob.escape(str(folder))}/*.conf")
 
 
 class Supervisor:
@@ -66,6 +86,7 @@ class Supervisor:
             "PATH": os.pathsep.join([folder, environment.get("PATH", os.defpath)]),
             "GEX_RUN_DIR": str(instance.run_dir),
             "GEX_LOG_DIR": str(instance.log_dir),
+            "GEX_PROGRAMS": _pattern(instance.state_dir / "programs"),
             INSTANCE_MARK: instance.id,
         }
         program = shutil.which("supervisord", path=values["PATH"]) or "supervisord"
@@ -94,7 +115,8 @@ class Supervisor:
         except (OSError, xmlrpc.client.Error):
             return []
         return [
-            Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"]) for r in rows
+            Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"], r["group"])
+            for r in rows
         ]
 
     def starts(self) -> Counter[str]:

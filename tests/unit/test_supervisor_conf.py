@@ -12,6 +12,7 @@ import typer
 from celery.bin.celery import celery as celery_command
 
 from common.resources import project_root, resource
+from common.servers.supervisor import OURS
 from workers.cli import app
 
 IN_THE_PROCFILE_ONLY = {"migrate": "--stay", "simulator": "--when-needed"}
@@ -49,6 +50,10 @@ def procfile() -> dict[str, str]:
     assert root is not None
     lines = (root / "Procfile").read_text(encoding="utf-8").strip().splitlines()
     return dict(line.split(": ", 1) for line in lines)
+
+
+def test_what_is_the_platforms_own_is_known() -> None:
+    assert set(programs()) == OURS
 
 
 def test_both_run_the_same_commands() -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import track
 from rich.table import Table
 
-from common.bus import keys
 from common.bus.dead_letters import DeadLetters, Letter
 from common.clock import iso_ms
 from common.errors import UsageError
@@ -23,7 +23,10 @@ dead = typer.Typer(
     no_args_is_help=True,
 )
 Group = Annotated[
-    str | None, typer.Option(help="Only those of one group: greeks or store.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Only those of one group: greeks, store, or one of yours.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -31,21 +34,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @dead.command("list")
 def list_letters(group: Group = None, json: AsJson = False) -> None:
     """All dead letters, the oldest first."""
-    letters = list(_letters().all(_checked(group)))
+    box = _letters()
+    letters = list(box.all(_checked(box, group)))
     if json:
         print_json([_brief(letter) for letter in letters])
         return
     if not letters:
         console.print("no dead letters")
         return
-    table = Table()
-    for heading in ("letter", "buried at", "stream", "tries"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "letter")
-    table.add_column("reason")
+    table = Table(box=SIMPLE_HEAD, padding=0)
+    for heading in ("letter", "buried (UTC)", "stream", "tries", "reason"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "reason")
     for letter in letters:
         table.add_row(
             letter.name,
-            iso_ms(letter.buried_ms * 1000),
+            iso_ms(letter.buried_ms * 1000)[5:19].replace("T", " "),
             letter.stream,
             str(letter.deliveries),
             letter.reason,
@@ -91,7 +94,7 @@ def retry(
     if bool(letters) == every:
         raise UsageError("name the letters to retry, or --all of them")
     if every:
-        chosen = [letter for letter in box.all(_checked(group)) if letter.fields]
+        chosen = [letter for letter in box.all(_checked(box, group)) if letter.fields]
     else:
         chosen = [box.find(name) for name in letters or ()]
     appended = [
@@ -111,8 +114,8 @@ def _letters() -> DeadLetters:
     return DeadLetters(Context.load().reachable_redis())
 
 
-def _checked(group: str | None) -> str | None:
-    known = (keys.GREEKS_GROUP, keys.STORE_GROUP)
+def _checked(box: DeadLetters, group: str | None) -> str | None:
+    known = box.groups()
     if group is not None and group not in known:
         raise UsageError(f"{group!r} is no group: {' or '.join(known)}")
     return group

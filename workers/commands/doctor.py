@@ -15,6 +15,7 @@ from rich.table import Table
 from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import Client, bus_errors
+from common.bus.dead_letters import DeadLetters
 from common.bus.memory import Memory
 from common.bus.spools import Spools
 from common.bus.streams import Streams
@@ -27,6 +28,10 @@ from workers.context import Context, console, print_json
 
 _MANY_PENDING = 1000
 _PAGE_ADVICE = "see logs/dashboard.log"
+_BEHIND_ADVICE = (
+    "see `gex status`: is the worker of that group running? A group of yours that has none "
+    "any more is given up by `gex worker forget GROUP`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +234,7 @@ def _streams(client: Client) -> Iterator[Finding]:
     streams = Streams(client)
     for stream in streams.registered():
         states = {state.name: state for state in streams.groups(stream)}
-        for group in keys.groups_of(stream):
+        for group in dict.fromkeys([*keys.groups_of(stream), *states]):
             state = states.get(group)
             if state is None:
                 behind.append(f"{stream} has no group {group}")
@@ -239,13 +244,13 @@ def _streams(client: Client) -> Iterator[Finding]:
         "streams",
         not behind,
         "; ".join(behind) or "every group is up to date",
-        "see `gex status`: is the worker of that group running?" if behind else "",
+        _BEHIND_ADVICE if behind else "",
     )
 
 
 def _dead(client: Client) -> Iterator[Finding]:
     counts = {}
-    for group in (keys.GREEKS_GROUP, keys.STORE_GROUP):
+    for group in DeadLetters(client).groups():
         with bus_errors():
             counts[group] = int(client.xlen(keys.dead(group)))
     total = sum(counts.values())

@@ -54,7 +54,7 @@ serve = typer.Typer(help="Run one of the embedded servers in the foreground.", n
 worker = typer.Typer(help="Run one worker in the foreground.", no_args_is_help=True)
 
 
-def _begin() -> Context:
+def begin() -> Context:
     """The context of a worker: its log started, the addresses agreed on."""
     context = Context.load()
     logging.basicConfig(
@@ -140,7 +140,7 @@ def serve_flower() -> None:
 def serve_dashboard() -> None:
     """The page: levels, charts and the day's history in a browser."""
     step_back()
-    context = _begin()
+    context = begin()
     settings, runtime = context.settings, _runtime(context)
     if set(settings.feeds_in_use) != {"none"}:
         _wait_for_a_level(context)
@@ -168,7 +168,7 @@ def worker_ingest() -> None:
     from workers.ingest import Ingestor, Pace  # noqa: PLC0415
     from workers.tasks import request_tick  # noqa: PLC0415
 
-    context = _begin()
+    context = begin()
     settings = context.settings
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
@@ -211,7 +211,7 @@ def worker_greeks(
     name: Annotated[str, typer.Option(help="Unique among the Greeks workers.")] = "greeks-0",
 ) -> None:
     """A Greeks worker: implied volatilities and Greeks of the shards it holds."""
-    context = _begin()
+    context = begin()
     settings = context.settings
     with without_collecting():
         from common.live import LiveLevels, LivePace  # noqa: PLC0415
@@ -234,7 +234,7 @@ def worker_greeks(
         ttl_ms=round(3000 * settings.tick_seconds),
     )
     handler = GreeksHandler(client, leases, settings.quant, live)
-    _run(Actor(Streams(client), handler, name, greeks_policy(settings)))
+    run(Actor(Streams(client), handler, name, greeks_policy(settings)))
 
 
 @worker.command("store")
@@ -248,7 +248,7 @@ def worker_store(
     from workers.spooling import SpoolingHandler  # noqa: PLC0415
     from workers.store import ROUND_BYTES, StoreHandler  # noqa: PLC0415
 
-    context = _begin()
+    context = begin()
     settings = context.settings
     client = context.redis()
     store, beside = (
@@ -279,18 +279,18 @@ def worker_store(
     )
     wait_for(handler.open, seconds=_SPOOL_PATIENCE, what="the spool")
     policy = replace(
-        _policy(settings),
+        usual_policy(settings),
         small_bytes=ROUND_BYTES,
         gather_seconds=settings.gather_milliseconds / 1000.0,
     )
     be_prompt()
-    _run(Actor(Streams(client), handler, name, policy))
+    run(Actor(Streams(client), handler, name, policy))
 
 
 def greeks_policy(settings: Settings) -> Policy:
     """How a Greeks worker reads: a backlog in large rounds, what is live at once."""
     return replace(
-        _policy(settings),
+        usual_policy(settings),
         small_bytes=_GREEKS_BYTES,
         look_ahead=True,
         defer_seconds=settings.commit_milliseconds / 1000.0,
@@ -298,12 +298,14 @@ def greeks_policy(settings: Settings) -> Policy:
     )
 
 
-def _policy(settings: Settings) -> Policy:
+def usual_policy(settings: Settings) -> Policy:
+    """How any worker reads, by the settings in force."""
     return Policy(
         reclaim_ms=round(settings.reclaim_seconds * 1000), max_deliveries=settings.max_deliveries
     )
 
 
-def _run(actor: Actor) -> None:
+def run(actor: Actor) -> None:
+    """Let an actor work until it is told to stop."""
     actor.stop_on_signals()
     actor.run()

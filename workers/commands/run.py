@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from common.servers.background import Background, find_way
 from common.servers.instance import Runtime
 from common.servers.supervisor import Program, Supervisor, end_leftovers
 from common.settings import environment_for, feeds_text
+from workers.commands.actors import actor_rows
 from workers.commands.display import LevelsDisplay
 from workers.commands.own_servers import check_own_servers
 from workers.context import Context, console
@@ -57,6 +58,8 @@ class Run:
     supervisor: Supervisor = field(init=False)
     waking: set[str] = field(default_factory=set, init=False)
     """Programs that are being restarted because they stood still."""
+    given_up: set[str] = field(default_factory=set, init=False)
+    """Programs of the user's that supervisord starts no more."""
     background: Background = field(default_factory=lambda: Background(None), init=False)
     """What stores: it waits for those who are on the way to a level."""
     began: float = field(default_factory=time.monotonic)
@@ -144,11 +147,30 @@ class Run:
         if not self.supervisor.alive:
             raise ServiceError("supervisord has ended; see logs/supervisord.log")
         programs = self.supervisor.programs()
-        for program in programs:
+        for program in programs:  # levels go on without one of the user's
             gone = program.name == "migrate" and program.state == "EXITED" and program.exit_status
-            if program.failed or gone:
+            if (program.failed and program.ours) or gone:
                 raise ServiceError(self._why(program.name))
         return programs
+
+    def _look_after_own(
+        self, cache: Cache, watch: Watchdog, programs: list[Program]
+    ) -> Iterator[str]:
+        """Let the watchdog know the actors of the user's own programs; what to say of those that
+        do not run."""
+        own = [program for program in programs if not program.ours]
+        if any(program.pid for program in own):
+            with suppress(ServiceError):  # Redis is away; the display says so
+                actors = {row["pid"]: row for row in actor_rows(cache) if row["here"]}
+                watch.others = {
+                    program.name: (actors[program.pid]["group"], actors[program.pid]["name"])
+                    for program in own
+                    if program.pid in actors
+                }
+        for program in own:
+            if program.failed and program.name not in self.given_up:
+                yield f"{self._why(program.name)}; what its group has not read fills Redis"
+        self.given_up = {program.name for program in own if program.failed}
 
     def _refused_feed(self, programs: list[Program]) -> str | None:
         """Why the ingestor has given up for good, or None: it says so by its exit code."""
@@ -194,6 +216,8 @@ class Run:
                 if now - checked >= _CHECK_SECONDS:
                     programs, checked = self._check_programs(), now
                     refused = self._refused_feed(programs)
+                    for line in self._look_after_own(cache, watch, programs):
+                        display.note(line)
                     for name in watch.look():
                         if name not in self.waking:
                             display.note(self._wake(cache, watch, name))

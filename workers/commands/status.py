@@ -13,14 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 from rich.table import Table
 
-from common.bus import keys
 from common.bus.cache import Cache
 from common.bus.client import bus_errors
-from common.bus.entries import id_order
+from common.bus.entries import age_of
 from common.bus.spools import Spools
 from common.bus.streams import Streams
 from common.errors import GexError, ServiceError
 from common.servers.supervisor import Supervisor
+from workers.commands.actors import actor_rows, actors_table, with_work
 from workers.context import Context, console, print_json
 
 
@@ -81,7 +81,9 @@ def collect(context: Context) -> dict[str, Any]:
         cache = Cache(client)
         found["symbols"] = {symbol: _symbol(cache, symbol) for symbol in cache.symbols()}
         found["streams"] = _streams(Streams(client))
-        found["actors"] = _actors(cache)
+        found["actors"] = with_work(
+            actor_rows(cache), found["streams"], Streams(client), found["programs"]
+        )
         found["spools"] = [
             {"store": name, **asdict(spooled)} for name, spooled in Spools(client).all().items()
         ]
@@ -132,38 +134,12 @@ def _streams(streams: Streams) -> list[dict[str, Any]]:
                         "lag": group.lag,
                         "pending": group.pending,
                         "oldest_pending": group.oldest_pending,
-                        "oldest_pending_seconds": _age(group.oldest_pending),
+                        "oldest_pending_seconds": age_of(group.oldest_pending),
                     }
                     for group in streams.groups(stream)
                 ],
             }
         )
-    return rows
-
-
-def _age(entry_id: str | None) -> float | None:
-    """How long ago an entry was appended [s]: its id begins with Redis' time [ms]."""
-    return None if entry_id is None else round(time.time() - id_order(entry_id)[0] / 1000.0, 3)
-
-
-def _actors(cache: Cache) -> list[dict[str, Any]]:
-    """What every actor has said of itself within a minute."""
-    rows = []
-    for group in (keys.GREEKS_GROUP, keys.STORE_GROUP):
-        for name, said in sorted(cache.actors(group).items()):
-            rows.append(
-                {
-                    "group": group,
-                    "name": name,
-                    "pid": int(said["pid"]),
-                    "streams": int(said["streams"]),
-                    "handled": int(said["handled"]),
-                    "rate": float(said["rate"]),
-                    "failures": int(said["failures"]),
-                    "buried": int(said["buried"]),
-                    "silent_seconds": round(time.time() - float(said["at"]), 3),
-                }
-            )
     return rows
 
 
@@ -178,7 +154,7 @@ def _show(found: dict[str, Any]) -> None:
     if found["programs"]:
         console.print(_programs_table(found["programs"]))
     if found["actors"]:
-        console.print(_actors_table(found["actors"]))
+        console.print(actors_table(found["actors"]))
     for symbol, row in found["symbols"].items():
         console.print(
             f"{symbol}: feed {row['feed'] or '–'} session {row['session']} epoch {row['epoch']} "
@@ -212,22 +188,6 @@ def _programs_table(rows: list[dict[str, Any]]) -> Table:
         up_for = f"{row['seconds']:.0f} s" if row["seconds"] is not None else ""
         restarts = str(row.get("restarts") or "")
         table.add_row(row["name"], row["state"], str(row["pid"] or ""), up_for, restarts)
-    return table
-
-
-def _actors_table(rows: list[dict[str, Any]]) -> Table:
-    headings = ("streams", "handled", "entries/s", "failures", "dead", "said")
-    table = _table("actors", "actor", *headings)
-    for row in rows:
-        table.add_row(
-            f"{row['group']}/{row['name']}",
-            str(row["streams"]),
-            f"{row['handled']:,}",
-            f"{row['rate']:,.1f}",
-            str(row["failures"]),
-            str(row["buried"]),
-            f"{row['silent_seconds']:.1f} s ago",
-        )
     return table
 
 

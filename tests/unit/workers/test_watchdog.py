@@ -132,13 +132,29 @@ def test_while_redis_is_away_nobody_is_blamed() -> None:
 # --- signs of life ---------------------------------------------------------------------------
 
 
-def test_actors_are_found_by_group(client: fakeredis.FakeRedis) -> None:
+def test_actors_are_found_with_their_groups(client: fakeredis.FakeRedis) -> None:
     client.hset(keys.actor("store", "store-0"), mapping={"at": time.time(), "handled": 4})
     client.hset(keys.actor("greeks", "a:b"), mapping={"handled": 1})
-    assert {n: row["handled"] for n, row in Cache(client).actors("store").items()} == {
-        "store-0": "4"
+    assert {key: row["handled"] for key, row in Cache(client).actors().items()} == {
+        ("greeks", "a:b"): "1",
+        ("store", "store-0"): "4",
     }
-    assert list(Cache(client).actors("greeks")) == ["a:b"]
+
+
+def test_an_actor_of_the_users_is_watched_as_well_and_levels_beside_it(house: House) -> None:
+    house.dog.others = {"mine": ("spreads", "spreads-0")}
+    house.client.hset(keys.actor("spreads", "spreads-0"), "at", 1)
+    assert house.look(after=1.0) == []
+    house.worker(2)
+    house.level(2)
+    assert house.look(after=PATIENCE) == []
+    house.worker(3)
+    house.level(3)
+    assert house.look(after=1.0) == ["mine"]
+    house.worker(4)
+    assert house.look(after=PATIENCE) == []
+    house.worker(5)
+    assert house.look(after=1.0) == [*LEVELS]  # whether or not the user's moves
 
 
 def test_a_redis_without_memory_is_no_reason_to_restart_anything(house: House) -> None:
