@@ -67,6 +67,12 @@ def _pattern(folder: Path) -> str:
     return re.sub(r"\s", "?", f"{glob.escape(str(folder))}/*.conf")
 
 
+def _complaint(text: str) -> str:
+    """What supervisord says is wrong: one paragraph, before it names its help."""
+    told = text.partition("For help, use")[0].strip()
+    return " ".join(told[told.rfind("Error:") :].split()) if "Error:" in told else told[-500:]
+
+
 class Supervisor:
     """The supervisord of one instance."""
 
@@ -103,8 +109,8 @@ class Supervisor:
         deadline = time.monotonic() + 15
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                raise ServiceError(f"supervisord did not start: {lines[-1] if lines else log}")
+                text = log.read_text(encoding="utf-8", errors="replace")
+                raise ServiceError(f"supervisord did not start: {_complaint(text) or log}")
             self._pause(0.05)
 
     def programs(self) -> list[Program]:

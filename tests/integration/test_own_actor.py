@@ -100,6 +100,19 @@ def test_the_example_of_the_guide_misses_nothing_and_may_leave() -> None:
         }
 
 
+def test_a_program_that_supervisord_cannot_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "programs").mkdir()
+    for text, words in {
+        "[program:mine]\nnothing=1\n": "program:mine",
+        "[program:mine\n": "mine.conf",
+    }.items():
+        (tmp_path / "programs" / "mine.conf").write_text(text, encoding="utf-8")
+        result = gex(tmp_path, "up", "--for", "1")
+        assert result.returncode == 1
+        assert words in result.stderr
+        assert "For help" not in result.stderr
+
+
 def test_what_is_no_handler_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "class Nothing:\n    def __init__(self, context): ...\n"
