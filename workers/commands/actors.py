@@ -50,7 +50,7 @@ def with_work(
     actors: list[Row], streams: list[Row], bus: Streams, programs: list[Row]
 ) -> list[Row]:
     """Actors with the lag and the pending entries of their streams, and how often each was
-    restarted: None for one that is not supervised here.
+    restarted: None for one that is not supervised here. A lag is None where Redis cannot tell.
 
     A Greeks worker answers for the shards it holds, any other for each stream that its group
     reads: that lag is its group's.
@@ -60,11 +60,11 @@ def with_work(
     """
     restarts = {row["pid"]: row["restarts"] for row in programs if row["pid"]}
     pending: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    lags: dict[tuple[str, str], int] = {}
+    lags: dict[tuple[str, str], list[int]] = {}
     for stream, group in _read(streams):
         name = group["group"]
         holds = holder(bus.client, stream) if name == keys.GREEKS_GROUP else None
-        lags[name, holds or ""] = lags.get((name, holds or ""), 0) + max(group["lag"], 0)
+        lags.setdefault((name, holds or ""), []).append(group["lag"])
         if group["pending"]:
             for consumer, each in bus.unfinished(name, stream).items():
                 if each.oldest:
@@ -74,10 +74,11 @@ def with_work(
         key = (row["group"], row["name"])
         mine = pending.get(key, [])
         oldest = min((entry for _, entry in mine), key=id_order, default=None)
+        before = lags.get(key if row["group"] == keys.GREEKS_GROUP else (key[0], ""), [])
         found.append(
             {
                 **row,
-                "lag": lags.get(key if row["group"] == keys.GREEKS_GROUP else (key[0], ""), 0),
+                "lag": None if min(before, default=0) < 0 else sum(before),
                 "pending": sum(count for count, _ in mine),
                 "oldest_pending_seconds": age_of(oldest),
                 "restarts": restarts.get(row["pid"]) if row["here"] else None,
@@ -98,7 +99,7 @@ def actors_table(rows: list[Row]) -> Table:
         table.add_row(
             _name(row),
             str(row["streams"]),
-            f"{row['lag']:,}",
+            "?" if row["lag"] is None else f"{row['lag']:,}",
             f"{row['pending']:,}",
             "" if oldest is None else f"{oldest:.1f} s",
             f"{row['rate']:,.1f}",

@@ -77,6 +77,15 @@ def test_each_has_the_work_of_its_own_streams(bus: Streams) -> None:
     assert found["store-0"]["oldest_pending_seconds"] < 60
 
 
+def test_a_lag_that_redis_cannot_tell_is_not_called_none(bus: Streams) -> None:
+    streams = [{"stream": NEAR, "groups": [{"group": "store", "lag": -1, "pending": 0}]}]
+    found = with_work(actor_rows(Cache(bus.client)), streams, bus, [])
+    assert {row["name"]: row["lag"] for row in found}["store-0"] is None
+    output = io.StringIO()
+    Console(file=output, width=80).print(actors_table(found))
+    assert "?" in output.getvalue()
+
+
 def test_a_process_of_another_host_is_no_program_of_this_one(bus: Streams) -> None:
     found = rows(bus)
     assert {name: row["restarts"] for name, row in found.items()} == {
