@@ -8,16 +8,14 @@ within the lease and never joined.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import socket
 from functools import cached_property
 from typing import Any
 
 from celery.beat import Scheduler
 
-from common.bus import keys, scripts
-from common.bus.client import Client, bus_errors, connect, text
+from common.bus import keys
+from common.bus.client import Client, bus_errors, connect
+from common.bus.lock import Lock, name_of_process
 from common.errors import ServiceError
 from common.servers.instance import Instance
 from common.settings import load_settings
@@ -26,30 +24,6 @@ log = logging.getLogger(__name__)
 _WAIT_SECONDS = 1.0
 MOST_WAITING = 60
 """Messages of a queue above which nothing more is asked for: nobody answers."""
-
-
-class BeatLease:
-    """The right to be the one beat."""
-
-    def __init__(self, client: Client, *, name: str, milliseconds: int) -> None:
-        """:param name: of this beat, unique."""
-        self._client, self._name, self._milliseconds = client, name, milliseconds
-        self._hold = client.register_script(scripts.HOLD)
-        self._let_go = client.register_script(scripts.LET_GO)
-
-    def holder(self) -> str:
-        """Take the lease, or keep it; who has it now, empty for this beat.
-
-        :raises BusError: when Redis is out of reach.
-        """
-        with bus_errors():
-            name = text(self._hold(keys=[keys.beat_lock()], args=[self._name, self._milliseconds]))
-        return "" if name == self._name else name
-
-    def release(self) -> None:
-        """Let a successor have it at once."""
-        with bus_errors():
-            self._let_go(keys=[keys.beat_lock()], args=[self._name])
 
 
 class LoneScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
@@ -62,11 +36,12 @@ class LoneScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         super().__init__(app, *args, **options)
 
     @cached_property
-    def lease(self) -> BeatLease:
+    def lease(self) -> Lock:
         """Made at the first tick: by then the programs have agreed on their addresses."""
-        return BeatLease(
+        return Lock(
             connect(Instance(self._settings).redis_url()),
-            name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            keys.beat_lock(),
+            name=name_of_process(),
             milliseconds=round(1000 * self._settings.lease_seconds),
         )
 

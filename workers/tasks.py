@@ -7,7 +7,11 @@ Owns the schedule and the thin tasks; must not hold finance. Run as
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -16,11 +20,11 @@ from typing import Any
 from celery import Celery, signals
 from celery.schedules import schedstate, schedule
 from kombu.exceptions import OperationalError
-from redis.exceptions import LockError
 
 from common.bus import keys
 from common.bus.cache import Cache
-from common.bus.client import bus_errors, connect
+from common.bus.client import connect
+from common.bus.lock import Lock, name_of_process
 from common.bus.memory import Memory
 from common.clock import SECOND, wall_us
 from common.db.policies import apply_policies, policies_of
@@ -42,6 +46,13 @@ UPKEEP_QUEUE = "gex-upkeep"
 """Has a worker of its own: what takes minutes must not hold up a tick."""
 _BACKUP_PATIENCE = 3600.0
 """For a statement of a backup [s]."""
+_LOCK_SECONDS = 2.0
+"""And two ticks: so long a lock outlives a worker that was killed under it. One that takes longer
+than that is overtaken, and puts no older level over a newer one."""
+_LOCK_PAUSE = 0.02
+"""Between two looks at a lock that another has [s]."""
+_busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""Symbol → held by the thread that aggregates it; the lock in Redis is one of the process."""
 _BEAT_DRIFT = 0.010
 """Celery's beat wakes this much before an entry says it is due [s]."""
 
@@ -164,6 +175,11 @@ def _cache() -> Cache:
 
 
 @cache
+def _name() -> str:
+    return name_of_process()
+
+
+@cache
 def _memory() -> Memory:
     return Memory(_cache().client)
 
@@ -178,24 +194,48 @@ def tick(symbol: str, at: int | None = None) -> None:
     policy = TickPolicy(
         settings.quant, round(settings.tick_seconds * SECOND), version("gex-platform")
     )
-    lock = cached.client.lock(keys.levels_lock(symbol), timeout=10 + 10 * settings.tick_seconds)
-    with bus_errors():
-        if not lock.acquire(blocking=at is not None, blocking_timeout=5):
+    with _alone(symbol, settings.tick_seconds, waits=at is not None) as alone:
+        if not alone:
             log.warning("%s: the tick before is still running", symbol)
             return
-        try:
-            outcome = publish_tick(
-                *(cached, symbol, policy),
-                wall_us=wall_us,
-                at=at,
-                recorded=_memory().share() < settings.hold_share,
-            )
-        finally:
-            try:
-                lock.release()
-            except LockError:
-                log.warning("%s: a tick took longer than its lock", symbol)
+        outcome = publish_tick(
+            *(cached, symbol, policy),
+            wall_us=wall_us,
+            at=at,
+            recorded=_memory().share() < settings.hold_share,
+        )
     log.debug("%s: %s", symbol, outcome)
+
+
+@contextmanager
+def _alone(symbol: str, tick_seconds: float, *, waits: bool) -> Iterator[bool]:
+    """Whether nobody else aggregates a symbol meanwhile, in this process or in another.
+
+    :param waits: for another to be done, as long as its lock may live.
+    """
+    lifetime = _LOCK_SECONDS + 2.0 * tick_seconds
+    deadline = time.monotonic() + (lifetime + 1.0 if waits else 0.0)
+    lock = Lock(
+        *(_cache().client, keys.levels_lock(symbol)),
+        name=_name(),
+        milliseconds=round(1000.0 * lifetime),
+    )
+    if not _busy[symbol].acquire(timeout=max(0.0, deadline - time.monotonic())):
+        yield False
+        return
+    try:
+        while lock.holder():
+            if time.monotonic() >= deadline:
+                yield False
+                return
+            time.sleep(_LOCK_PAUSE)
+        try:
+            yield True
+        finally:
+            if not lock.release():
+                log.warning("%s: a tick took longer than its lock", symbol)
+    finally:
+        _busy[symbol].release()
 
 
 @app.task(name=UPKEEP)  # type: ignore[untyped-decorator]  # celery has no types

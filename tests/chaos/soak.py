@@ -124,8 +124,10 @@ class Soak:
                 self._sample(now - began)
         say(f"looked {looked} times whether levels are fresh")
 
-    def stale(self) -> str:
+    def stale(self, *, since: int = 0) -> str:
         """Which symbols have no fresh level, or nothing.
+
+        :param since: of an older instant of the wall clock none is fresh [us].
 
         By the instant of the last one that was published: the keys themselves stay for three
         ticks, which here is less than one look takes.
@@ -140,7 +142,7 @@ class Soak:
                 wrong.append(f"{symbol} has no level")
                 continue
             age = (session.clock.market(wall_us()) - tick.at) / SECOND
-            if age > FRESH:
+            if age > FRESH or tick.at < session.clock.market(since):
                 wrong.append(f"{symbol} {age:.1f} s old")
         return ", ".join(wrong)
 
@@ -151,7 +153,10 @@ class Soak:
         before = time.monotonic()
         self.running.control("stop", "redis")
         self.running.control("start", "redis")
-        wait_until(lambda: not self.stale(), seconds=RECOVERY, what="fresh levels after a restart")
+        back = wall_us()
+        wait_until(
+            lambda: not self.stale(since=back), seconds=RECOVERY, what="levels after a restart"
+        )
         took = time.monotonic() - before
         self.worst_recovery = max(self.worst_recovery, took)
         say(f"redis restarted; levels of all symbols were fresh {took:.1f} s later")

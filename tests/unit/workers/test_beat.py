@@ -13,10 +13,11 @@ from celery import Celery
 from fakes import FakeMemory
 
 from common.bus import keys
+from common.bus.lock import Lock
 from common.settings import load_settings
 from workers import beat as beat_module
 from workers import tasks
-from workers.beat import MOST_WAITING, BeatLease, LoneScheduler
+from workers.beat import MOST_WAITING, LoneScheduler
 from workers.tasks import QUEUE, TICK, WallGrid, make_app
 
 
@@ -49,8 +50,11 @@ def make(
         made = Scheduled(app=app, lazy=True)
         made.asked = []
         made.__dict__["producer"] = None  # else it would connect to its broker
-        made.lease = BeatLease(
-            fakeredis.FakeRedis(server=server), name=name, milliseconds=milliseconds
+        made.lease = Lock(
+            fakeredis.FakeRedis(server=server),
+            keys.beat_lock(),
+            name=name,
+            milliseconds=milliseconds,
         )
         made.setup_schedule()
         for entry in made.schedule.values():
@@ -107,15 +111,6 @@ def test_a_beat_that_was_killed_is_succeeded_after_its_lease(
     before = len(first.asked)
     run(first)  # it was only asleep
     assert len(first.asked) == before
-
-
-def test_only_its_holder_lets_go_of_the_lease(client: fakeredis.FakeRedis) -> None:
-    first, second = (BeatLease(client, name=n, milliseconds=60_000) for n in ("first", "second"))
-    assert (first.holder(), second.holder()) == ("", "first")
-    second.release()
-    assert second.holder() == "first"
-    first.release()
-    assert (second.holder(), first.holder()) == ("", "second")
 
 
 def test_without_redis_nothing_is_asked_for(
