@@ -68,8 +68,8 @@ def test_the_example_of_the_guide_misses_nothing_and_may_leave() -> None:
         os.kill(running.pid_of(PROGRAM), signal.SIGSTOP)
         restarted(running, 3)
         assert counter(client, f"watchdog_{PROGRAM}") >= 1
-        assert "typo does not run" in running.said
-        assert "Spraeds" in running.said
+        wait_until(lambda: "typo does not run" in running.said, seconds=60, what="its failure")
+        assert "names no handler: module 'spreads' has no attribute 'Spraeds'" in running.said
 
         running.control("stop", "ingest")
         wait_until(lambda: at_rest(running), seconds=60, what="everything read and stored")

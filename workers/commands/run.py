@@ -40,6 +40,8 @@ _START_SECONDS = 90.0
 _CHECK_SECONDS = 2.0
 """Between two looks at the programs; asking for them is nearly half of what following a run
 costs [s]."""
+_ATTEMPTS = 3
+"""Starts that a program of the user's may need to say something."""
 _NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
 
@@ -58,8 +60,10 @@ class Run:
     supervisor: Supervisor = field(init=False)
     waking: set[str] = field(default_factory=set, init=False)
     """Programs that are being restarted because they stood still."""
+    spoke: set[str] = field(default_factory=set, init=False)
+    """Programs of the user's that have given a sign of life."""
     given_up: set[str] = field(default_factory=set, init=False)
-    """Programs of the user's that supervisord starts no more."""
+    """Programs of the user's that supervisord starts no more, or again and again in vain."""
     background: Background = field(default_factory=lambda: Background(None), init=False)
     """What stores: it waits for those who are on the way to a level."""
     began: float = field(default_factory=time.monotonic)
@@ -167,10 +171,17 @@ class Run:
                     for program in own
                     if program.pid in actors
                 }
-        for program in own:
-            if program.failed and program.name not in self.given_up:
-                yield f"{self._why(program.name)}; what its group has not read fills Redis"
-        self.given_up = {program.name for program in own if program.failed}
+        self.spoke.update(watch.others)
+        starts = self.supervisor.starts() if own else {}
+        given_up = {
+            program.name
+            for program in own
+            if program.failed
+            or (program.name not in self.spoke and starts.get(program.name, 0) > _ATTEMPTS)
+        }
+        for name in sorted(given_up - self.given_up):
+            yield f"{self._why(name)}; what its group has not read fills Redis"
+        self.given_up = given_up
 
     def _refused_feed(self, programs: list[Program]) -> str | None:
         """Why the ingestor has given up for good, or None: it says so by its exit code."""
