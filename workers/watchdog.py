@@ -62,9 +62,8 @@ class Watchdog:
         except ServiceError:
             self.forget()
             return []
-        if any(ticks) and not set(quiet).intersection(
-            self.workers
-        ):  # without states there is no level, whoever ticks
+        stateless = set(quiet).intersection(self.workers)  # there is no level then, whoever ticks
+        if any(ticks) and not stateless:
             quiet += LEVELS
         for name in quiet:
             self._moved.pop(name, None)

@@ -172,12 +172,13 @@ class Run:
                     if program.pid in actors
                 }
         self.spoke.update(watch.others)
-        starts = self.supervisor.starts() if own else {}
+        silent = {program.name for program in own} - self.spoke
+        starts = self.supervisor.starts() if silent else {}
         given_up = {
             program.name
             for program in own
             if program.failed
-            or (program.name not in self.spoke and starts.get(program.name, 0) > _ATTEMPTS)
+            or (program.name in silent and starts.get(program.name, 0) > _ATTEMPTS)
         }
         for name in sorted(given_up - self.given_up):
             yield f"{self._why(name)}; what its group has not read fills Redis"
