@@ -208,6 +208,7 @@ def build_board(
     else:
         signs = dealer_signs(convention=parameters.sign, puts=puts)
     used = (table[1] > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
+    known = np.isfinite(signs)
     return Board(
         shards=listing.shards,
         bounds=listing.bounds,
@@ -216,8 +217,8 @@ def build_board(
         places=places,
         puts=puts,
         statuses=statuses,
-        used=used & np.isfinite(signs),
-        signs=np.nan_to_num(signs),
+        used=used & known,
+        signs=np.where(known, signs, 0.0),
         greeks=priced,
     )
 

@@ -231,20 +231,16 @@ def front_expected_move(board: Board, spot: float, parameters: QuantParameters) 
     Struck at the forward, not at the nearest listed strike, whose intrinsic part would swamp
     the time value in the last hour.
     """
-    alive = np.flatnonzero(board.alive)
-    if alive.size == 0:
+    left = board.years[np.array(board.bounds[:-1], np.intp)].tolist()
+    front = next((at for at, years in enumerate(left) if years > 0.0), None)
+    if front is None or not board.used[board.bounds[front] : board.bounds[front + 1]].any():
         return NAN
-    front = int(board.shard_of[alive[0]])
-    shard, mine = board.shards[front], board.shard_of == front
+    shard, years = board.shards[front], left[front]
     forward = spot * shard.solution.basis
-    strikes, solved = key_strikes(shard.quotes["key"]), np.isfinite(shard.solution.iv)
-    if board.statuses[mine].size and not board.used[mine].any():
-        return NAN
-    strikes, first = np.unique(strikes[solved], return_index=True)
-    sigma = exposure.atm_volatility(
-        strikes=strikes, sigmas=shard.solution.iv[solved][first], forward=forward
-    )
-    years = float(board.years[alive[0]])
+    solved = np.isfinite(shard.solution.iv)
+    strikes, sigmas = key_strikes(shard.quotes["key"][solved]), shard.solution.iv[solved]
+    first = np.append(True, strikes[1:] != strikes[:-1])[: strikes.size]  # of a call and its put
+    sigma = exposure.atm_volatility(strikes=strikes[first], sigmas=sigmas[first], forward=forward)
     straddle = exposure.straddle(
         forward=forward,
         discount=float(np.exp(-parameters.rate * years)),

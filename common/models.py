@@ -101,6 +101,8 @@ def join_rows(parts: Sequence[npt.NDArray[Any]], layout: np.dtype[Any]) -> npt.N
     """The parts one after the other, as plain bytes: numpy copies records field by field."""
     if not parts:
         return np.empty(0, layout)
+    if layout.names is None:
+        return np.concatenate(parts, dtype=layout)
     raw = f"V{layout.itemsize}"
     return np.concatenate([np.ascontiguousarray(part, layout).view(raw) for part in parts]).view(
         layout

@@ -54,6 +54,6 @@ def _by_sign(tally: Tally) -> dict[str, float]:
 
 
 def _largest(strikes: FloatArray, net_gex: FloatArray) -> tuple[tuple[float, float], ...]:
-    order = np.argsort(-np.nan_to_num(np.abs(net_gex)), kind="stable")[:LARGEST]
+    order = (-np.abs(net_gex)).argsort(kind="stable")[:LARGEST]
     found = zip(strikes[order].tolist(), net_gex[order].tolist(), strict=True)
     return tuple((strike, gex) for strike, gex in found if abs(gex) > 0.0)

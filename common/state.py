@@ -17,7 +17,7 @@ import numpy.typing as npt
 from common.bus.codec import Batch, StateBlob
 from common.chain import solution_of, solve_rows
 from common.levels import ShardState
-from common.models import GREEKS, QUOTE, SPOT, BoolArray, Expiry, Rows, join_rows
+from common.models import QUOTE, SPOT, BoolArray, Expiry, Rows, join_rows
 from common.quant import kernels
 from common.settings import QuantParameters
 
@@ -30,13 +30,28 @@ class Advance:
     """A state after some batches, and what to tell of it."""
 
     state: StateBlob
-    results: Rows
-    """Layout GREEKS: the contracts these batches touched."""
+    touched: BoolArray
+    """Which of the state's contracts these batches quoted; (n,)."""
     quotes: int
     """Quotes taken off the stream, late ones included."""
     late: int
     """Quotes that were older than what the state held, or of an earlier run; they changed
     nothing."""
+
+    @property
+    def results(self) -> Rows:
+        """Layout GREEKS: the contracts these batches touched."""
+        rows: Rows = self.state.greek_rows()[self.touched]
+        return rows
+
+    def after(self, earlier: Advance) -> Advance | None:
+        """Both as one, where this one goes on from where ``earlier`` ended; None where it has
+        brought contracts.
+        """
+        if earlier.touched.size != self.touched.size:
+            return None
+        touched = earlier.touched | self.touched
+        return Advance(self.state, touched, earlier.quotes + self.quotes, earlier.late + self.late)
 
 
 def advance(
@@ -57,7 +72,8 @@ def advance(
     taken = late = 0
     session, epoch = state.session, state.epoch
     held = quotes = state.quote_rows()
-    spots = [_held_spot(state)]
+    known = state
+    spots: list[Rows] = []
     vix, vix_time = state.vix, state.vix_time
     incoming: list[Rows] = []
     for _, batch in batches:
@@ -67,33 +83,34 @@ def advance(
             late += header.quotes
             continue
         if header.epoch > epoch and (header.reset or header.session != session):
-            quotes, incoming, spots = quotes[:0], [], []
+            quotes, incoming, known, spots = quotes[:0], [], StateBlob(), []
             vix, vix_time = 0.0, 0
         if header.vix_time:  # a run that has not seen it yet leaves what is known
             vix, vix_time = header.vix, header.vix_time
         session, epoch = header.session, header.epoch
         incoming.append(batch.quotes)
-        spots.append(batch.spots)
-    new = join_rows(incoming, QUOTE)
-    spot = join_rows(spots, SPOT)
-    merge = merged(quotes, new)
+        if len(batch.spots):
+            spots.append(batch.spots)
+    one = len(incoming) == 1
+    merge = merged(quotes, np.ascontiguousarray(incoming[0]) if one else join_rows(incoming, QUOTE))
     late += merge.late
+    spot = join_rows([_held_spot(known), *spots], SPOT)
     quotes = priced(merge.rows, spot)
-    newest = spot[np.argmax(spot["seq"])] if len(spot) else _held_spot(StateBlob())[0]
+    newest = spot[spot["seq"].argmax() if spots else 0].item()
     moved = msgspec.structs.replace(
         state,
         session=session,
         epoch=epoch,
         last_id=batches[-1][0] if batches else state.last_id,
-        spot_time=int(newest["time"]),
-        spot_seq=int(newest["seq"]),
-        spot=float(newest["price"]),
-        prior_close=float(newest["prior_close"]),
+        spot_time=newest[0],
+        spot_seq=newest[1],
+        spot=newest[2],
+        prior_close=newest[3],
         vix=vix,
         vix_time=vix_time,
     )
     if solved and quotes is held and len(held):
-        return Advance(moved, np.zeros(0, GREEKS), taken, late)
+        return Advance(moved, merge.touched, taken, late)
     greeks, solution = solve_rows(
         quotes=quotes, expiry=Expiry.from_shard(shard), parameters=parameters
     )
@@ -106,7 +123,7 @@ def advance(
         quotes=quotes.tobytes(),
         greeks=greeks.tobytes(),
     )
-    return Advance(advanced, greeks[merge.touched], taken, late)
+    return Advance(advanced, merge.touched, taken, late)
 
 
 def view(state: StateBlob, shard: str) -> ShardState:
@@ -162,7 +179,7 @@ def merged(held: Rows, new: Rows) -> Merge:
     """
     if not len(new):
         return Merge(held, np.zeros(len(held), np.bool_), 0)
-    rows, touched, late = held.copy(), np.zeros(len(held), np.bool_), np.empty(1)
+    rows, touched, late = join_rows([held], QUOTE), np.zeros(len(held), np.bool_), np.empty(1)
     there, come, out = (each.view(np.uint8) for each in (held, new, rows))
     if kernels.active().merge(there, come, out, touched, late):
         return Merge(rows, touched, int(late[0]))
@@ -199,9 +216,11 @@ def priced(quotes: Rows, spots: Rows) -> Rows:
 
     It is the first price behind each of them, however the two were cut into batches.
     """
-    unpriced = np.flatnonzero(np.isnan(quotes["spot"]))
+    unpriced = np.isnan(quotes["spot"]).nonzero()[0]
+    if not unpriced.size:
+        return quotes
     spots = spots[spots["seq"] >= 0]
-    if not unpriced.size or not len(spots):
+    if not len(spots):
         return quotes
     spots = spots[np.argsort(spots["seq"])]
     following = np.searchsorted(spots["seq"], quotes["seq"][unpriced])

@@ -29,6 +29,7 @@ from common.live import LiveLevels, LivePace
 from common.models import Session
 from common.settings import QuantParameters
 from common.state import advance
+from workers.ahead import StatesAhead, beyond
 from workers.handling import Outcome, Round
 from workers.mailbox import Deliveries
 from workers.moves import Move
@@ -77,8 +78,7 @@ class GreeksHandler:
         self._live = live
         self._sessions: dict[str, tuple[Session | None, list[str]]] = {}
         self._moved: set[str] = set()
-        self._ahead: dict[str, StateBlob] = {}
-        """Stream → a state that goes on from the committed one, for levels alone."""
+        self._ahead = StatesAhead(parameters)
 
     def streams(self) -> list[str]:
         """The quotes streams this worker holds, after balancing with its peers."""
@@ -98,17 +98,13 @@ class GreeksHandler:
         symbols = {keys.stream_symbol(stream) for stream, _ in deliveries}
         if not all(self._leads(symbol) for symbol in symbols):
             return False
-        ahead = {}
+        given = []
         for stream, entries in deliveries:
             held = self._states.get(stream)
-            state = self._ahead.get(stream) or (held.state if held else None)
-            if state is None or held is None or held.epoch != self._leases.held.get(stream):
+            if held is None or held.epoch != self._leases.held.get(stream):
                 return False
-            found = sort_out(_beyond(state, entries), Batch.decode)
-            shard = keys.stream_shard(stream)
-            step = advance(state, shard, found.whole, self._parameters, solved=True)
-            ahead[stream] = step.state
-        self._ahead.update(ahead)
+            given.append((held.state, stream, entries))
+        self._ahead.go_on(given)
         self._moved |= symbols
         return True
 
@@ -185,36 +181,42 @@ class GreeksHandler:
         :param bury: bury what cannot be read with it; else that is an error.
         :raises MalformedEntriesError: entries cannot be decoded; nothing was changed.
         """
-        ahead = self._ahead.pop(stream, None)
+        ahead = self._ahead.pop(stream)
         state, mark = self._state(stream)
-        fresh = _beyond(state, entries)
+        fresh = beyond(state, entries)
         if not fresh and stream in self._states:  # Redis may have been set back: as it is there
             del self._states[stream]
             state, mark = self._state(stream)
-            fresh = _beyond(state, entries)
-        found = sort_out(fresh, Batch.decode)
-        if found.damaged and not bury:
-            raise MalformedEntriesError(found.damaged)
-        broken = [entry for entry in fresh if entry.id in found.damaged] if found.damaged else []
-        if not found.whole or any(len(entry.fields) > _MOST_FIELDS for entry in broken):
-            return None
-        shard, held = keys.stream_shard(stream), self._states.get(stream)
+            fresh = beyond(state, entries)
+        held = self._states.get(stream)
         own = held is not None and held.state is state  # made by this process, in its way
-        step = advance(state, shard, found.whole, self._parameters, solved=own)
+        damaged: Mapping[str, MalformedEntryError] = {}
+        step = self._ahead.committed(ahead, state, stream, fresh) if fresh else None
+        if step is None:
+            found = sort_out(fresh, Batch.decode)
+            damaged = found.damaged
+            if damaged and not bury:
+                raise MalformedEntriesError(damaged)
+            huge = any(e.id in damaged and len(e.fields) > _MOST_FIELDS for e in fresh)
+            if not found.whole or huge:
+                return None
+            shard = keys.stream_shard(stream)
+            step = advance(state, shard, found.whole, self._parameters, solved=own)
         counts = {
             "quotes_processed": step.quotes,
             "quotes_late": step.late,
             "entries_redelivered": len(entries) - len(fresh),
         }
         burials = []
-        if broken:  # those at the end are left: what follows them is not here yet
-            entries, broken = _until(step.state, entries), _until(step.state, broken)
-            burials = Burial.of_damaged(broken, found.damaged)
+        if damaged:  # those at the end are left: what follows them is not here yet
+            entries = _until(step.state, entries)
+            broken = [entry for entry in _until(step.state, fresh) if entry.id in damaged]
+            burials = Burial.of_damaged(broken, damaged)
         if burials:
             counts[f"dead_{self.group}"] = len(burials)
         blob, base = step.state.encode(), held.blob if held and own else b""
         ids = [entry.id for entry in entries if entry.delivered]
-        news = ahead is None or ahead.last_id != step.state.last_id
+        news = ahead is None or ahead.step.state.last_id != step.state.last_id
         further = len(entries) - len(ids)
         return Move(stream, step, blob, base, ids, further, burials, counts, mark, news)
 
@@ -254,7 +256,7 @@ class GreeksHandler:
             try:
                 if level is not None:
                     self._cache.publish_live(level)
-                    if symbol not in {keys.stream_symbol(stream) for stream in self._ahead}:
+                    if symbol not in self._ahead.symbols():
                         self._cache.keep_live(symbol)
             except FencedError as error:
                 log.info("%s: no live level: %s", symbol, error)
@@ -322,11 +324,9 @@ class GreeksHandler:
         states, elsewhere = {}, []
         for shard in shards:
             stream = keys.quotes(symbol, shard)
-            held = self._states.get(stream)
-            if stream in ahead:
-                states[shard] = ahead[stream]
-            elif stream in self._ahead:
-                states[shard] = self._ahead[stream]
+            held, state = self._states.get(stream), ahead.get(stream) or self._ahead.state(stream)
+            if state is not None:
+                states[shard] = state
             elif held and held.epoch == self._leases.held.get(stream):
                 states[shard] = held.state
             else:
@@ -357,11 +357,6 @@ class GreeksHandler:
         if state is not None:
             return state, state.last_id
         return StateBlob(), self._cache.watermark(symbol).get(shard, "")
-
-
-def _beyond(state: StateBlob, entries: list[Entry]) -> list[Entry]:
-    """The entries that are not part of the state yet."""
-    return [entry for entry in entries if id_order(entry.id) > id_order(state.last_id)]
 
 
 def _until(state: StateBlob, entries: list[Entry]) -> list[Entry]:

@@ -131,11 +131,15 @@ def walls(*, strikes: FloatArray, call_gex: FloatArray, put_gex: FloatArray, spo
     :param strikes: ascending, distinct [$]; (k,). :param call_gex: [$ per 1 %]; (k,).
     :param put_gex: alike, of either sign. :param spot: S [$].
     """
-    above, below = strikes >= spot, strikes <= spot
     calls, puts = np.abs(call_gex), np.abs(put_gex)
+    if np.isnan(spot):
+        above = below = slice(0)
+    else:
+        above = slice(int(strikes.searchsorted(spot)), None)
+        below = slice(int(strikes.searchsorted(spot, side="right")))
     return Walls(
-        call=_largest(strikes, np.where(above, calls, 0.0), spot),
-        put=_largest(strikes, np.where(below, puts, 0.0), spot),
+        call=_largest(strikes[above], calls[above], spot),
+        put=_largest(strikes[below], puts[below], spot),
         call_unconstrained=_largest(strikes, calls, spot),
         put_unconstrained=_largest(strikes, puts, spot),
     )
@@ -143,14 +147,11 @@ def walls(*, strikes: FloatArray, call_gex: FloatArray, put_gex: FloatArray, spo
 
 def _largest(strikes: FloatArray, sizes: FloatArray, spot: float) -> float:
     """The strike of the largest size; a tie goes to the one nearest the spot, then the lower."""
-    largest = float(np.max(sizes, initial=0.0))
+    largest = float(sizes[sizes.argmax()]) if sizes.size else 0.0
     if not largest > 0.0:
         return float("nan")
-    return _nearest(strikes[sizes >= largest * (1.0 - TIE)], spot)
-
-
-def _nearest(strikes: FloatArray, spot: float) -> float:
-    return float(strikes[np.argmin(np.abs(strikes - spot))])
+    ties = (sizes >= largest * (1.0 - TIE)).nonzero()[0].tolist()
+    return min((float(strikes[at]) for at in ties), key=lambda strike: abs(strike - spot))
 
 
 def max_pain(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.models import BoolArray, FloatArray
+from common.models import FloatArray
 from common.quant import kernels
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 
@@ -27,6 +27,8 @@ ROOT_TOLERANCE = 1e-13
 
 
 _Columns = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
+_Crossing = tuple[int, int]
+"""Neighbours on the grid, but for zeros between them, at which the curve's signs differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,11 @@ def curve(*, book: Book, spot: float, width: float, points: int) -> Curve:
     narrow = book.sigmas * np.sqrt(book.years) * spot < PEAK_STEPS * (even[1] - even[0])
     peaks = (book.strikes / book.bases)[narrow]
     peaks = peaks[(peaks > low) & (peaks < high)]
-    spots = np.unique(np.concatenate([even, peaks])) if peaks.size else even
+    spots = even
+    if peaks.size:
+        spots = np.concatenate([even, peaks])
+        spots.sort()
+        spots = spots[np.append(spots[1:] != spots[:-1], True)]
     return Curve(spots, net_gex(book=book, spots=spots))
 
 
@@ -99,17 +105,14 @@ def zero_gammas(*, book: Book, curve: Curve, spot: float) -> FloatArray:
     A crossing in the noise of the far tails does not count: where the curve within 1 % of
     spot on either side of it stays below 1e-4 of its maximum.
     """
-    seen = np.flatnonzero(curve.net_gex)
+    seen = curve.net_gex.nonzero()[0]
     if seen.size < 2:
         return np.empty(0)
-    signs = np.sign(curve.net_gex[seen])
-    at = np.flatnonzero(signs[1:] != signs[:-1])
-    lower, upper = seen[at], seen[at + 1]
-    kept = _visible(curve, lower, upper, NOISE_WINDOW * spot)
-    lower, upper = lower[kept], upper[kept]
-    if lower.size == 0:
-        return np.empty(0)
-    return _refine(book, curve, lower, upper)
+    above = curve.net_gex[seen] > 0.0
+    at = (above[1:] != above[:-1]).nonzero()[0]
+    crossings = list(zip(seen[at].tolist(), seen[at + 1].tolist(), strict=True))
+    kept = _visible(curve, crossings, NOISE_WINDOW * spot)
+    return _refine(book, curve, kept) if kept else np.empty(0)
 
 
 def nearest_root(*, roots: FloatArray, spot: float) -> float:
@@ -119,34 +122,30 @@ def nearest_root(*, roots: FloatArray, spot: float) -> float:
     return float(roots[np.argmin(np.abs(roots - spot))])
 
 
-def _visible(
-    curve: Curve, lower: np.typing.NDArray[np.intp], upper: np.typing.NDArray[np.intp], reach: float
-) -> BoolArray:
-    """Which crossings lie where the curve is more than noise.
+def _visible(curve: Curve, crossings: list[_Crossing], reach: float) -> list[_Crossing]:
+    """The crossings that lie where the curve is more than noise.
 
     The ends of a step of the grid count with it, however wide it is; where zeros lie between
     them, the crossing is in their middle and the ends may be far.
     """
     sizes = np.abs(curve.net_gex)
-    threshold = NOISE_SHARE * float(sizes.max())
-    middle = 0.5 * (curve.spots[lower] + curve.spots[upper])
-    adjacent = upper == lower + 1
-    first = np.searchsorted(curve.spots, middle - reach)
-    last = np.searchsorted(curve.spots, middle + reach, side="right")
-    first = np.where(adjacent, np.minimum(first, lower), first)
-    last = np.where(adjacent, np.maximum(last, upper + 1), last)
-    peaks = [np.max(sizes[i:j], initial=0.0) for i, j in zip(first, last, strict=True)]
-    return np.asarray(peaks, dtype=np.float64) >= threshold
+    threshold = NOISE_SHARE * float(sizes[sizes.argmax()])
+    kept = []
+    for lower, upper in crossings:
+        middle = 0.5 * (curve.spots[lower] + curve.spots[upper])
+        first = int(curve.spots.searchsorted(middle - reach))
+        last = int(curve.spots.searchsorted(middle + reach, side="right"))
+        if upper == lower + 1:
+            first, last = min(first, lower), max(last, upper + 1)
+        if sizes[first:last].max(initial=0.0) >= threshold:
+            kept.append((lower, upper))
+    return kept
 
 
-def _refine(
-    book: Book,
-    curve: Curve,
-    lower: np.typing.NDArray[np.intp],
-    upper: np.typing.NDArray[np.intp],
-) -> FloatArray:
-    """The root of each bracket of the curve."""
-    signs = np.sign(curve.net_gex[lower])
+def _refine(book: Book, curve: Curve, crossings: list[_Crossing]) -> FloatArray:
+    """The root of each crossing of the curve."""
+    lower, upper = np.array(crossings).T
+    signs = np.where(curve.net_gex[lower] > 0.0, 1.0, -1.0)
     brackets = np.array([curve.spots[lower], curve.spots[upper], signs])
     shrink = kernels.active().refine
     kernels.filled(shrink(*_columns(book), _anchor(book), ROOT_TOLERANCE, brackets))
