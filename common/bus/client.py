@@ -13,6 +13,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from common.bus.pool import QuickPool
 from common.errors import BusError, FencedError, MemoryFullError, UsageError
 
 Client = redis.Redis
@@ -30,7 +31,7 @@ def connect(url: str, *, timeout: float = 5.0, retries: int = 2) -> Client:
     :raises UsageError: when ``url`` is none.
     """
     try:
-        return redis.Redis.from_url(
+        pool = QuickPool.from_url(
             url,
             protocol=2,
             socket_timeout=timeout,
@@ -41,6 +42,7 @@ def connect(url: str, *, timeout: float = 5.0, retries: int = 2) -> Client:
         )
     except ValueError as error:  # its text is not repeated: it may hold the password
         raise UsageError("GEX_REDIS_URL is no Redis URL, e.g. redis://127.0.0.1:6379/0") from error
+    return redis.Redis.from_pool(pool)
 
 
 @contextmanager
