@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 
 from common.models import Update
 
@@ -40,9 +39,13 @@ class Inbox:
 
     async def wait(self, seconds: float) -> None:
         """Until there is news, or so long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._news.wait()
+        if self._news.is_set():
+            return
+        timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._news.set)
+        try:  # half of what asyncio.timeout takes, hundreds of times a second
+            await self._news.wait()
+        finally:
+            timer.cancel()
 
     def take(self) -> list[Update] | None:
         """The frame that came first; None when there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -19,6 +20,7 @@ from common.errors import BusError, FencedError, MemoryFullError, UsageError
 Client = redis.Redis
 Command = tuple[Any, ...]
 """Name and arguments."""
+_NO_URL = "GEX_REDIS_URL is no Redis URL with a host, e.g. redis://127.0.0.1:6379/0"
 _OUTAGES = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
 
@@ -28,8 +30,9 @@ def connect(url: str, *, timeout: float = 5.0, retries: int = 2) -> Client:
     :param timeout: for connecting and for a reply [s]; longer than any blocking read.
     :param retries: how often a command is tried again after a lost connection. Appends are
         idempotent, so a retry after a lost reply changes nothing.
-    :raises UsageError: when ``url`` is none.
+    :raises UsageError: when ``url`` is none, or names a socket's file.
     """
+    check_url(url)
     try:
         pool = QuickPool.from_url(
             url,
@@ -40,9 +43,23 @@ def connect(url: str, *, timeout: float = 5.0, retries: int = 2) -> Client:
             health_check_interval=30,
             retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         )
-    except ValueError as error:  # its text is not repeated: it may hold the password
-        raise UsageError("GEX_REDIS_URL is no Redis URL, e.g. redis://127.0.0.1:6379/0") from error
+    except ValueError as error:
+        raise UsageError(_NO_URL) from error
     return redis.Redis.from_pool(pool)
+
+
+def check_url(url: str) -> int:
+    """The number of the database that a URL names. It is not repeated: it may hold a password.
+
+    :raises UsageError: when it is no URL of a Redis that listens on TCP, as Celery needs it.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"redis", "rediss"}:
+            return int(parts.path.strip("/") or 0)
+    except ValueError as error:
+        raise UsageError(_NO_URL) from error
+    raise UsageError(_NO_URL)
 
 
 @contextmanager

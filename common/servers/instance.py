@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
+from common.bus.client import check_url
 from common.errors import ServiceError, UsageError
 from common.servers.ports import Reservations
 from common.settings import Settings
@@ -175,9 +176,8 @@ class Instance:
         """Where Celery's messages go: the next database of the same Redis unless set."""
         if self.settings.broker_url is not None:
             return self.settings.broker_url.get_secret_value()
-        parts = urlsplit(self.redis_url())
-        number = int(parts.path.strip("/") or 0) + 1
-        return urlunsplit(parts._replace(path=f"/{number}"))
+        url = self.redis_url()
+        return urlunsplit(urlsplit(url)._replace(path=f"/{check_url(url) + 1}"))
 
     def database_url(self) -> str:
         """Where PostgreSQL is: the embedded server's socket unless set."""

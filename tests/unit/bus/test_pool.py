@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import redis
 
+from common.bus.client import connect
 from common.bus.pool import QuickPool
+from common.errors import UsageError
 
 
 class Line(redis.Connection):
@@ -81,3 +83,19 @@ def test_a_fork_has_its_own(pool: QuickPool, monkeypatch: pytest.MonkeyPatch) ->
     parent = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
     assert pool.get_connection() is not first
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///run/redis.sock?password=hush",
+        "http://hush@host",
+        "redis://:hush@host/name",
+        "redis://:hush@[host/0",
+        "redis://:hush@host:port/0",
+    ],
+)
+def test_a_url_of_another_kind_is_refused_without_its_secrets(url: str) -> None:
+    with pytest.raises(UsageError, match="no Redis URL") as refused:
+        connect(url)
+    assert "hush" not in str(refused.value)
