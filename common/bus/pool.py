@@ -1,7 +1,7 @@
 """A connection pool that hands a connection out again without looking at its socket.
 
-redis-py's own polls the socket and reports to its metrics around each command, which takes as
-long as the command. Whoever uses connections many times a second learns of a lost one from the
+redis-py's own polls the socket and reports to its metrics around each command: a quarter of the
+processor time that calling a small script takes. Whoever uses connections many times a second learns of a lost one from the
 command itself: it is tried again, or what it was for is.
 """
 
