@@ -1,8 +1,8 @@
 """A connection pool that hands a connection out again without looking at its socket.
 
 redis-py's own polls the socket and reports to its metrics around each command: a quarter of the
-processor time that calling a small script takes. Whoever uses connections many times a second learns of a lost one from the
-command itself: it is tried again, or what it was for is.
+processor time that calling a small script takes. Whoever uses connections many times a second
+learns of a lost one from the command itself: it is tried again, or what it was for is.
 """
 
 from __future__ import annotations
