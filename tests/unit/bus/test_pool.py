@@ -20,6 +20,9 @@ class Line(redis.Connection):
     looks = 0
 
     def connect(self) -> None:
+        self.connect_check_health()
+
+    def connect_check_health(self, *_: Any, **__: Any) -> None:
         self._sock = self._sock or object()  # type: ignore[assignment]
 
     def disconnect(self, *_: Any, **__: Any) -> None:
@@ -75,6 +78,9 @@ def test_a_closed_pool_connects_again(pool: QuickPool) -> None:
     pool.release(first)
     pool.close()
     assert not first.is_connected
+    again = pool.get_connection()
+    again.send_packed_command([])
+    assert again.is_connected
 
 
 def test_a_fork_has_its_own(pool: QuickPool, monkeypatch: pytest.MonkeyPatch) -> None:
