@@ -12,6 +12,8 @@ RUN_ARGS ?=
 SEED ?= 1
 SEEDS ?= 1
 SECONDS ?= 60
+# Most tests of whole platforms wait for time to pass; files of tests run side by side.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .PHONY: run test check bench setup setup-test unit integration chaos lock clean
 
@@ -21,7 +23,7 @@ run: setup
 test: setup-test
 	tools/prepare-tests
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 check: setup-test
 	$(BIN)/ruff check .
@@ -30,11 +32,11 @@ check: setup-test
 	$(BIN)/lint-imports --no-cache
 
 unit: setup-test
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit
 
 integration: setup-test
 	tools/prepare-tests
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration
 
 # A minute of everything going wrong. By hand, longer: make chaos SEEDS=20 SECONDS=60
 chaos: setup-test
