@@ -45,8 +45,9 @@ def own_servers() -> Iterator[Servers]:
 
 @contextmanager
 def fresh_database(server: str, test: str) -> Iterator[str]:
-    """An empty database on a server, gone afterwards."""
-    name = "t_" + "".join(c if c.isalnum() else "_" for c in test.lower())[:40]
+    """An empty database on a server, gone afterwards; those who run beside have theirs."""
+    runner = os.environ.get("PYTEST_XDIST_WORKER", "")
+    name = f"t{runner}_" + "".join(c if c.isalnum() else "_" for c in test.lower())[:40]
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
         admin.execute(f'CREATE DATABASE "{name}"'.encode())
