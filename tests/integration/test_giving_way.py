@@ -12,7 +12,7 @@ import psutil
 from harness import Platform, platform, wait_until
 
 from common.db.connection import Connection
-from common.servers.background import find_way
+from common.servers.background import IdleGroup, find_way
 
 WEIGHT = "10" if Path("/proc/self/autogroup").exists() else None
 """What a process says it asks for, where Linux asks."""
@@ -29,10 +29,11 @@ def asks(pid: int) -> str | None:
 def group_of(pid: int) -> Path | None:
     """The group that a platform has made, with this process in it."""
     groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii")
-    for folder in (line.split(":", 2)[2] for line in groups.splitlines() if "gex-" in line):
-        (idle,) = Path("/sys/fs/cgroup").glob(f"*{folder}/cpu.idle")
-        return idle.parent
-    return None
+    if "gex-" not in groups:
+        return None
+    folder = next(line.split(":", 2)[2] for line in groups.splitlines() if "gex-" in line)
+    (idle,) = Path("/sys/fs/cgroup").glob(f"*{folder}/cpu.idle")
+    return idle.parent
 
 
 def is_idle(pid: int) -> bool:
@@ -104,6 +105,7 @@ def test_who_stores_waits_for_who_is_on_the_way_to_a_level() -> None:
             wait_until(as_they_should, seconds=60, what=f"the next {program} to wait")
         running.check_alive()
         group = group_of(running.pid_of("store"))
+    assert (group is not None) == isinstance(way, IdleGroup)
     assert group is None or not group.exists()
 
 
