@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -58,16 +58,14 @@ class Instance:
         self._runtime_file = self.state_dir / "runtime.json"
 
     def make_folders(self) -> None:
-        """Create the folders, closed to others.
+        """Create the folders of the state directory, closed to others.
 
-        As root they may be passed through, because PostgreSQL runs as another user.
+        As root it may be passed through, because PostgreSQL runs as another user.
 
         :raises UsageError: when the state directory cannot be written.
         """
-        mode = 0o711 if os.geteuid() == 0 else 0o700
         try:
-            for folder in (self.state_dir, self.run_dir):
-                folder.mkdir(parents=True, exist_ok=True, mode=mode)
+            self.state_dir.mkdir(parents=True, exist_ok=True, mode=_passed_by_servers())
             for folder in (self.log_dir, self.redis_dir):
                 folder.mkdir(exist_ok=True, mode=0o700)
             with tempfile.TemporaryFile(dir=self.state_dir):
@@ -77,8 +75,26 @@ class Instance:
                 f"the state directory {self.state_dir} cannot be used: {error.strerror or error}; "
                 "set GEX_STATE_DIR to a folder you may write"
             ) from error
+
+    def make_run_dir(self) -> None:
+        """Create the folder of the unix sockets, which need not be in the state directory.
+
+        :raises UsageError: when it cannot be made, or is another user's.
+        """
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True, mode=_passed_by_servers())
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{self.run_dir}, for sockets, cannot be made: {reason}") from error
         if self.run_dir.stat().st_uid != os.geteuid():
             raise UsageError(f"{self.run_dir} belongs to another user; remove it")
+
+    def remove_run_dir(self) -> None:
+        """Take the folder of the sockets away again, unless a server still has one there."""
+        with suppress(OSError):  # not empty, or gone
+            for folder in (self.run_dir / "pg", self.run_dir):
+                if folder.exists():
+                    folder.rmdir()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -212,6 +228,11 @@ class Instance:
         if len(str(folder)) <= _SOCKET_ROOM and reachable:
             return folder
         return Path(tempfile.gettempdir()) / f"gex-{os.geteuid()}-{digest}"
+
+
+def _passed_by_servers() -> int:
+    """Mode of a folder that the embedded servers have to pass through."""
+    return 0o711 if os.geteuid() == 0 else 0o700
 
 
 def passable(path: Path) -> bool:

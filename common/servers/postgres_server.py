@@ -94,6 +94,7 @@ def run(instance: Instance) -> None:
     """
     where = place(instance)
     try:
+        instance.make_run_dir()
         _prepare(where)
         if where.switches:
             os.setgroups([])

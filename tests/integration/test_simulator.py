@@ -11,6 +11,9 @@ import psutil
 import pytest
 from harness import Platform, gex, platform, state_folder, wait_until
 
+from common.servers.instance import Instance
+from common.settings import load_settings
+
 
 @pytest.fixture(scope="module")
 def running() -> Platform:  # type: ignore[misc]
@@ -153,6 +156,8 @@ def test_a_restart_goes_on_and_ctrl_c_leaves_nothing() -> None:
         assert after["counters"]["quotes_appended"] > before["counters"]["quotes_appended"]
         assert second.stop(signal.SIGTERM) == 0
         assert second.members() == []
+    # It may lie outside the state directory, where nobody else would take it away.
+    assert not Instance(load_settings(state_dir=state)).run_dir.exists()
 
 
 def moved_on(started: Platform, before: dict[str, Any]) -> dict[str, Any] | None:

@@ -53,6 +53,7 @@ def taken() -> Iterator[int]:
 
 def test_its_folders_are_closed_to_others(tmp_path: Path) -> None:
     made = instance(tmp_path)
+    made.make_run_dir()
     assert {mode(made.log_dir), mode(made.redis_dir)} == {0o700}
     assert not mode(made.state_dir) & 0o066
     assert not mode(made.run_dir) & 0o066
@@ -77,6 +78,28 @@ def test_sockets_have_a_short_path_however_deep_the_state_directory_is(tmp_path:
     made = Instance(load_settings(state_dir=deep))
     assert len(str(made.run_dir / "supervisor.sock")) < 100
     assert made.run_dir != Instance(load_settings(state_dir=deep / "other")).run_dir
+
+
+def test_the_folder_of_the_sockets_is_taken_away_once_nobody_has_one_there(tmp_path: Path) -> None:
+    made = instance(tmp_path)
+    made.remove_run_dir()  # none was made
+    made.make_run_dir()
+    (made.run_dir / "pg").mkdir()
+    (made.run_dir / "pg" / ".s.PGSQL.5432").touch()
+    made.remove_run_dir()
+    assert (made.run_dir / "pg" / ".s.PGSQL.5432").exists()
+    (made.run_dir / "pg" / ".s.PGSQL.5432").unlink()
+    made.remove_run_dir()
+    assert not made.run_dir.exists()
+    assert made.log_dir.exists()
+
+
+def test_a_folder_of_the_sockets_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    made = instance(tmp_path)
+    made.run_dir = tmp_path / "file" / "run"
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UsageError, match="for sockets, cannot be made: "):
+        made.make_run_dir()
 
 
 def test_two_state_directories_are_two_instances(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 
 import httpx
 import numpy as np
@@ -36,7 +37,28 @@ _START, _SETTLE, _IDLE = 90.0, 20.0, 40.0
 _LEAD, _HEAR, _TAIL = 3.0, 25.0, 2.0
 """Before quotes count, while they do, and until the last of them has to be in a level [s]."""
 _LATE = "late"
-_Waits = dict[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What was heard at a pace."""
+
+    rate: float
+    """[quotes/s]"""
+    busy: float
+    """Share of the processors that was in use meanwhile, by whomever: near 1 a delay is a queue."""
+    waits: dict[str, FloatArray]
+    """How long quotes waited for each kind of level, and how late the simulator was [ms]."""
+
+    def delay(self, name: str, kind: str) -> Figure:
+        """The 99th percentile, beside the median and what it was measured at."""
+        waits = self.waits[kind]
+        beside = {
+            "name": f"median at {self.rate:,.0f} quotes/s, processors {self.busy:.0%} busy",
+            "value": _finite(waits, 50.0),
+            "unit": "ms",
+        }
+        return Figure(name, _finite(waits, 99.0), "ms", beside, _GOALS[name], "<=")
 
 
 def run(reference: float | None) -> list[Figure]:
@@ -70,11 +92,11 @@ def run(reference: float | None) -> list[Figure]:
             unit="quotes/s",
             goal=_GOALS["wire_to_level"],
         ),
-        _delay("live_p99_ms_half", half[LIVE], rate / 2.0),
-        _delay("live_p99_ms_2k", steady[LIVE], _STEADY),
-        _delay("record_p99_ms", steady[RECORD], _STEADY),
-        _delay("simulator_late_ms_half", half[_LATE], rate / 2.0),
-        _delay("simulator_late_ms_2k", steady[_LATE], _STEADY),
+        half.delay("live_p99_ms_half", LIVE),
+        steady.delay("live_p99_ms_2k", LIVE),
+        steady.delay("record_p99_ms", RECORD),
+        half.delay("simulator_late_ms_half", _LATE),
+        steady.delay("simulator_late_ms_2k", _LATE),
         *idle,
     ]
 
@@ -94,16 +116,6 @@ _GOALS: dict[str, float | None] = {
 def _missing(name: str, goal: float | None, reason: str) -> Figure:
     direction = ">=" if name == "wire_to_level" else "<="
     return Figure(name, None, "", None, goal, direction, reason=reason)  # type: ignore[arg-type]
-
-
-def _delay(name: str, waits: FloatArray, rate: float) -> Figure:
-    """The 99th percentile, beside the median and the pace."""
-    beside = {
-        "name": f"median at {rate:,.0f} quotes/s",
-        "value": _finite(waits, 50.0),
-        "unit": "ms",
-    }
-    return Figure(name, _finite(waits, 99.0), "ms", beside, _GOALS[name], "<=")
 
 
 def _finite(waits: FloatArray, share: float) -> float | None:
@@ -151,20 +163,23 @@ def _idle(head: psutil.Process, simulator: psutil.Process) -> list[Figure]:
     ]
 
 
-def _waits(source: PacedSource, client: Client, rate: float) -> _Waits:
+def _waits(source: PacedSource, client: Client, rate: float) -> _Heard:
     """How long quotes at a pace wait for a live level and for one of record, from the wire on, and
-    how late the simulator was with them [ms].
+    how late the simulator was with them.
     """
     source.go_on(rate)
     time.sleep(_LEAD)
     phase = source.go_on(rate)
+    psutil.cpu_percent()  # it counts from the call before
     heard = listener.listen(client, _HEAR)
+    busy = psutil.cpu_percent() / 100.0
     until = wall_us() - round(_TAIL * 1e6)
     source.go_on(_QUIET)
     found = listener.entries(client, phase.from_wall_us)
     sent = listener.sent_quotes(found, source, phase, until_us=until)
     waits = {name: listener.latencies(levels, sent) for name, levels in heard.items()}
-    return {**waits, _LATE: np.concatenate([each.late for each in sent.values()])}
+    waits[_LATE] = np.concatenate([each.late for each in sent.values()])
+    return _Heard(rate, busy, waits)
 
 
 def _sustained(source: PacedSource, client: Client) -> float:

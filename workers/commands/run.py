@@ -78,6 +78,7 @@ class Run:
         _check_room(instance.state_dir)
         check_own_servers(self.context)
         with instance.lock():
+            instance.make_run_dir()
             ended = end_leftovers(instance)
             if ended:
                 console.print(f"ended {ended} processes that a killed start had left running")
@@ -97,6 +98,7 @@ class Run:
                 self.background.release()
                 self.supervisor.stop()
                 self.background.close()
+                instance.remove_run_dir()
                 console.print("stopped")
 
     def _environment(self, runtime: Runtime) -> dict[str, str]:
