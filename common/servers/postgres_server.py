@@ -91,6 +91,7 @@ def run(instance: Instance) -> None:
     """Become the server, making its database first where there is none; does not return.
 
     :raises ServiceError: when the database cannot be made or the server not be started.
+    :raises UsageError: when there can be no folder for its socket.
     """
     where = place(instance)
     try:
