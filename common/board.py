@@ -8,10 +8,10 @@ order: expiries by settlement, keys ascending within each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,8 +38,7 @@ Index = npt.NDArray[np.intp]
 _NUMBER = np.dtype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class ShardState:
+class ShardState(msgspec.Struct, frozen=True):
     """The latest quotes of one expiration and what :func:`common.chain.solve` made of them."""
 
     expiry: Expiry
@@ -50,8 +49,7 @@ class ShardState:
     """The source's own ``iv``, ``delta``, ``gamma`` where it has them; (n,) each."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
+class _Listing(msgspec.Struct, frozen=True):
     """The listed rows of all shards, side by side."""
 
     shards: tuple[ShardState, ...]
@@ -71,8 +69,7 @@ class _Listing:
         return joined if self.listed is None else joined[self.listed]
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(msgspec.Struct, frozen=True):
     """Listed contracts as parallel columns, (n,); a number that a row lacks is NaN."""
 
     shards: tuple[ShardState, ...]

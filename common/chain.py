@@ -8,8 +8,7 @@ function of the rows of the state, so batches of any cut give the same bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,8 +21,7 @@ from common.settings import QuantParameters
 Sides = npt.NDArray[np.bytes_]
 
 
-@dataclass(frozen=True, slots=True)
-class Solution:
+class Solution(msgspec.Struct, frozen=True):
     """What one expiration's quotes say; arrays parallel to the QUOTE rows, (n,)."""
 
     iv: FloatArray

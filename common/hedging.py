@@ -6,8 +6,7 @@ call's less exp(-qT), so one position a strike is priced.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from common.board import Board
@@ -23,8 +22,7 @@ _LATER = len(MINUTES) + 1
 NAN = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Hedging:
+class Hedging(msgspec.Struct, frozen=True):
     """Changes of the modelled dealer delta, shares times the present spot [$ of delta].
 
     Dealers who stay hedged trade the opposite. NaN without a contract that can be priced.

@@ -6,9 +6,9 @@ written or what quality it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
+import msgspec
 import numpy as np
 
 from common.board import Board
@@ -22,8 +22,7 @@ from common.tally import Tally
 NAN = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """Sums over all contracts that count; NaN where none does."""
 
     net_gex: float
@@ -41,8 +40,7 @@ class Totals:
     put_call_volume: float
 
 
-@dataclass(frozen=True, slots=True)
-class Flip:
+class Flip(msgspec.Struct, frozen=True):
     """Where the re-priced net gamma changes sign."""
 
     book: Book
@@ -56,8 +54,7 @@ class Flip:
     """The one nearest the spot; NaN when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class StrikeTable:
+class StrikeTable(msgspec.Struct, frozen=True):
     """Sums per strike over all expirations that have not expired; (k,) each."""
 
     strikes: FloatArray
@@ -77,8 +74,7 @@ class StrikeTable:
         return self.call_gex + self.put_gex
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(msgspec.Struct, frozen=True):
     """Gamma exposure by strike at the price that walls are ranked at; (k,)."""
 
     price: float
@@ -88,8 +84,7 @@ class Ranking:
     put_gex: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class ExpirationLevels:
+class ExpirationLevels(msgspec.Struct, frozen=True):
     """One expiration that has not expired; NaN where there is no number."""
 
     expiration: date
@@ -171,8 +166,7 @@ def ranking_at(board: Board, price: float, rate: float) -> Ranking:
     return Ranking(price, strikes, sums[: strikes.size], sums[strikes.size :])
 
 
-@dataclass(frozen=True, slots=True)
-class ByStrike:
+class ByStrike(msgspec.Struct, frozen=True):
     """What is summed by strike and by expiration."""
 
     table: StrikeTable

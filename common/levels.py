@@ -8,9 +8,9 @@ the spot and the instant. Must not read a clock or a setting, choose quotes (tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
+import msgspec
 import numpy as np
 
 from common import level_parts as parts
@@ -32,8 +32,7 @@ __all__ = ["GreeksSource", "Levels", "ShardState", "check_invariants", "evaluate
 NAN = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(msgspec.Struct, frozen=True):
     """The result; NaN where there is no number, never zero in its place."""
 
     symbol: str

@@ -5,9 +5,9 @@ Owns the coverage figures; must not change what is summed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,8 +20,7 @@ from common.settings import QuantParameters
 from common.tally import Tally
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
+class Quality(msgspec.Struct, frozen=True):
     """How much of the chain the levels rest on."""
 
     contracts: int

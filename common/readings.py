@@ -5,8 +5,7 @@ Owns them; must not price. Every sum runs over the contracts of the board that c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from common.models import FloatArray
@@ -17,8 +16,7 @@ LARGEST = 5
 """Strikes that are named for their net gamma."""
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(msgspec.Struct, frozen=True):
     """NaN where there is no number."""
 
     local_gex: float

@@ -8,7 +8,6 @@ and never on how they were cut into batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -25,8 +24,7 @@ _DENSE = 1 << 22
 """Keys that lie within this of each other are told apart by a table, others by sorting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(msgspec.Struct, frozen=True):
     """A state after some batches, and what to tell of it."""
 
     state: StateBlob
@@ -160,8 +158,7 @@ def _held_spot(state: StateBlob) -> Rows:
     return np.array([held], dtype=SPOT)
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(msgspec.Struct, frozen=True):
     """Quotes of a state with new ones merged into them."""
 
     rows: Rows

@@ -5,9 +5,9 @@ Owns which rows they run over by date and by distance; must not define an exposu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 
+import msgspec
 import numpy as np
 
 from common.board import Board
@@ -21,8 +21,7 @@ LOCAL_SHARE = 0.01
 NAN = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True):
     """Exposures of each contract, 0 where it does not count, and their sums."""
 
     table: FloatArray

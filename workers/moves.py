@@ -6,7 +6,6 @@ Owns the arguments of the commit script; must not hold leases nor talk to anybod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,8 +17,7 @@ from common.bus.patches import patches
 from common.state import Advance
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """A shard's next state, before it is committed."""
 
     stream: str

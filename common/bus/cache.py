@@ -22,8 +22,7 @@ _SCAN = 1000
 """Names that Redis looks at in one call; there are some dozens."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChainView:
+class ChainView(msgspec.Struct, frozen=True):
     """The states of all shards of a session, read in one transaction."""
 
     states: dict[str, StateBlob]
@@ -48,8 +47,7 @@ class Published:
     profile: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class LiveLevel:
+class LiveLevel(msgspec.Struct, frozen=True):
     """A provisional level and who may publish it."""
 
     symbol: str

@@ -54,8 +54,7 @@ class BatchHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc
     """When it was quoted [us, market time]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """A decoded quotes entry."""
 
     header: BatchHeader

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
+
 from common.errors import MalformedEntriesError, MalformedEntryError
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One entry of a stream as it was delivered."""
 
     id: str
@@ -58,8 +59,7 @@ class Burial:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Sorted(Generic[T]):
+class Sorted(msgspec.Struct, Generic[T], frozen=True):
     """Entries, and which of them can be read."""
 
     whole: list[tuple[str, T]]

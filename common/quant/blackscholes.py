@@ -15,8 +15,7 @@ fixed when S moves; when time moves, the carry c = ln(b)/T is what stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,8 +37,7 @@ GREEKS = (
 """Rows of the table of :class:`Greeks`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Greeks:
+class Greeks(msgspec.Struct, frozen=True):
     """Sensitivities per share, all of one shape."""
 
     table: FloatArray

@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -54,8 +55,7 @@ class Exposures:
     """[$ of delta per calendar day]"""
 
 
-@dataclass(frozen=True, slots=True)
-class Walls:
+class Walls(msgspec.Struct, frozen=True):
     """Strikes of the largest gamma exposure [$]; NaN where there is none."""
 
     call: float

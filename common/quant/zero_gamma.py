@@ -8,8 +8,7 @@ in it. The curve is sticky-strike: each contract keeps its IV, its T and its F/S
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from common.models import FloatArray
@@ -31,8 +30,7 @@ _Crossing = tuple[int, int]
 """Neighbours on the grid, but for zeros between them, at which the curve's signs differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(msgspec.Struct, frozen=True):
     """The contracts a curve is made of; arrays of one shape (n,), all of them usable."""
 
     strikes: FloatArray
@@ -49,8 +47,7 @@ class Book:
     """Signed open interest of the dealers [contracts]"""
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(msgspec.Struct, frozen=True):
     """Net gamma exposure at each spot of a grid; (g,)."""
 
     spots: FloatArray

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from synthetic_chain import AT, EXPIRY, PARAMETERS, SPOT, chain
 
 from common.board import ShardState
