@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.models import FloatArray, Rows
+from common.quant import kernels
 from common.trades import buyer_or_seller
 
 IntArray = npt.NDArray[np.int64]
@@ -70,10 +71,14 @@ class Latches:
         :param places: of their contracts; (n,). :param values: as in
             :class:`~common.models.QuoteColumns`; (n, 7).
         """
-        held, fallen = np.empty((len(places), len(_FIRST)), np.int64), 0
+        held, lower = np.empty((len(places), len(_FIRST)), np.int64), np.empty(1)
+        kernel = kernels.active().latch
+        if kernel(places, values, self._counts, self._prices, held, lower):
+            return Held(held, int(lower[0]))
+        fallen = 0  # no compiler
         for part in _rounds(places):
-            held[part], lower = self._take(places[part], values[part])
-            fallen += lower
+            held[part], some = self._take(places[part], values[part])
+            fallen += some
         return Held(held, fallen)
 
     def _take(self, at: IntArray, values: FloatArray) -> tuple[IntArray, int]:

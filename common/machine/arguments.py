@@ -156,6 +156,12 @@ def column(args, at, n):
 
 
 @inlined
+def whole_column(args, at, n):
+    """An argument that is an array (n,) of 64-bit whole numbers."""
+    return carray(_items(args, at), (n,), np.int64)
+
+
+@inlined
 def flags(args, at, n):
     """An argument that is an array (n,) of bools."""
     return carray(_items(args, at), (n,), np.bool_)

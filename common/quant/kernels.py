@@ -50,6 +50,17 @@ class Kernels(Protocol):
         self, held: Bytes, new: Bytes, out: Bytes, touched: BoolArray, late: FloatArray, /
     ) -> bool: ...
 
+    def latch(
+        self,
+        places: Places,
+        values: FloatArray,
+        counts: Places,
+        prices: FloatArray,
+        held: Places,
+        fallen: FloatArray,
+        /,
+    ) -> bool: ...
+
     def board(
         self,
         quotes: Bytes,

@@ -32,6 +32,7 @@ KERNELS = code.Kernels(
         "deltas",
         "greeks",
         "implied_vols",
+        "latch",
         "merge",
         "net_gex",
         "refine",
@@ -61,6 +62,7 @@ class MachineCode:
     book: Callable[..., bool]
     deltas: Callable[..., bool]
     greeks: Callable[..., bool]
+    latch: Callable[..., bool]
     merge: Callable[..., bool]
     strikes: Callable[..., bool]
     tally: Callable[..., bool]
@@ -157,6 +159,7 @@ def load(folder: Path) -> MachineCode:
         book=found["book"],
         deltas=found["deltas"],
         greeks=found["greeks"],
+        latch=found["latch"],
         merge=found["merge"],
         strikes=found["strikes"],
         tally=found["tally"],

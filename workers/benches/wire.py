@@ -33,7 +33,7 @@ from workers.benches.sample import DAY
 from workers.benches.servers import own_simulator
 from workers.simulator.desk import Desk
 from workers.simulator.model_market import ModelMarket
-from workers.simulator.quotes import Quoted
+from workers.simulator.quotes import Quoted, full_quotes
 from workers.simulator.subscriptions import ChainSubscription, QuoteSubscription
 
 _ROWS_A_CHUNK, _STEPS, _QUOTES, _ROUNDS = 20, 30, 100, 41
@@ -110,7 +110,7 @@ def _session() -> tuple[list[bytes], list[bytes], list[bytes]]:
         desk.step(at + step * SECOND)
         rows += chain.take()
         changes += stream.take()
-        quotes += [orjson.dumps(each.fields(percent=False)) + b"\n" for each in quoted]
+        quotes += [orjson.dumps(each) + b"\n" for each in full_quotes(quoted, percent=False)]
     return rows, quotes, changes
 
 

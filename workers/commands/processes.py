@@ -163,13 +163,15 @@ def serve_dashboard() -> None:
 @worker.command("ingest")
 def worker_ingest() -> None:
     """The ingestor: the configured feed onto the quotes streams."""
-    from workers.commands.feeds import make_feeds  # noqa: PLC0415  numpy, only where needed
+    from common.quant import kernels  # noqa: PLC0415  numpy, only where needed
+    from workers.commands.feeds import make_feeds  # noqa: PLC0415
     from workers.delivery import Restraint  # noqa: PLC0415
     from workers.ingest import Ingestor, Pace  # noqa: PLC0415
     from workers.tasks import request_tick  # noqa: PLC0415
 
     context = begin()
     settings = context.settings
+    kernels.load(folder=settings.state_dir / "kernels")
     pace = Pace(
         flush_seconds=settings.flush_milliseconds / 1000.0,
         flush_rows=settings.flush_rows,

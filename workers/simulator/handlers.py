@@ -25,7 +25,7 @@ from workers.simulator.chain_query import (
 from workers.simulator.desk import Desk
 from workers.simulator.details import expiration_type, symbol_details
 from workers.simulator.failures import ApiError, error_body
-from workers.simulator.quotes import INVALID_SYMBOL, Quoted
+from workers.simulator.quotes import INVALID_SYMBOL, Quoted, full_quotes
 from workers.simulator.rows import number_text
 from workers.simulator.site import Site
 from workers.simulator.tokens import TokenRefusedError
@@ -207,7 +207,7 @@ class QuotesHandler(ApiHandler):
         quoted, refused = self.asked_quotes(symbols)
         self.reply(
             {
-                "Quotes": [each.fields(percent=True) for each in quoted],
+                "Quotes": full_quotes(quoted, percent=True),
                 "Errors": [{"Symbol": name, "Error": INVALID_SYMBOL} for name in refused],
             }
         )

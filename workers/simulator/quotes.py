@@ -7,8 +7,11 @@ without a value is left out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+import numpy as np
 
 from common.clock import SECOND, to_datetime
 from common.models import JsonDict
@@ -45,18 +48,29 @@ class Quoted:
 
         :param percent: ``NetChangePct`` in percent, as in snapshots; else a fraction.
         """
-        numbers = _underlying(self.desk) if self.place is None else _option(self.desk, self.place)
-        before, last = numbers["PreviousClose"], numbers["Last"]
-        change = last - before
-        scale = 100.0 if percent else 1.0
-        numbers["NetChange"] = change
-        numbers["NetChangePct"] = scale * change / before if before else math.nan
-        known = {name: value for name, value in numbers.items() if math.isfinite(value)}
-        texts = dict(zip(known, number_texts([*known.values()]), strict=True))
-        desk, place = self.desk, self.place
-        traded = desk.underlying.time if place is None else int(desk.trades.times[place])
-        times = {"TradeTime": wire_time(traded)} if traded else {}
-        return {"Symbol": self.name, **texts, **times, **_FIXED}
+        return full_quotes([self], percent=percent)[0]
+
+
+def full_quotes(quoted: Sequence[Quoted], *, percent: bool) -> list[JsonDict]:
+    """The full quotes of some symbols, as last said; see :meth:`Quoted.fields`."""
+    numbers = _numbers(quoted)
+    scale = 100.0 if percent else 1.0
+    for each in numbers:
+        before = each["PreviousClose"]
+        each["NetChange"] = change = each["Last"] - before
+        each["NetChangePct"] = scale * change / before if before else math.nan
+    known = [{name: v for name, v in each.items() if math.isfinite(v)} for each in numbers]
+    texts = iter(number_texts([value for each in known for value in each.values()]))
+    return [
+        {"Symbol": one.name, **{name: next(texts) for name in each}, **_times(one), **_FIXED}
+        for one, each in zip(quoted, known, strict=True)
+    ]
+
+
+def _times(quoted: Quoted) -> JsonDict:
+    desk, place = quoted.desk, quoted.place
+    traded = desk.underlying.time if place is None else int(desk.trades.times[place])
+    return {"TradeTime": wire_time(traded)} if traded else {}
 
 
 def wire_time(at_us: int) -> str:
@@ -87,24 +101,36 @@ def _underlying(desk: Desk) -> dict[str, float]:
     }
 
 
-def _option(desk: Desk, place: int) -> dict[str, float]:
-    row, trades = desk.said[place], desk.trades
-    counts = {
-        name: float(row[column]) if row[column] >= 0 else math.nan
-        for name, column in _COUNTS.items()
+def _numbers(quoted: Sequence[Quoted]) -> list[dict[str, float]]:
+    """The numbers of each, NaN where there is none."""
+    places: dict[Desk, list[int]] = {}
+    for each in quoted:
+        if each.place is not None:
+            places.setdefault(each.desk, []).append(each.place)
+    options = {desk: iter(_options(desk, rows)) for desk, rows in places.items()}
+    return [
+        _underlying(each.desk) if each.place is None else next(options[each.desk])
+        for each in quoted
+    ]
+
+
+def _options(desk: Desk, places: list[int]) -> list[dict[str, float]]:
+    rows, trades = desk.said.take(places), desk.trades
+    columns = {
+        "Open": trades.opens[places],
+        "High": trades.highs[places],
+        "Low": trades.lows[places],
+        "PreviousClose": desk.day.previous_closes[places],
+        "Last": rows["last"],
+        "Ask": rows["ask"],
+        "Bid": rows["bid"],
+        "Close": rows["last"],
+        "LastSize": np.where(trades.times[places] > 0, trades.sizes[places], np.nan),
     }
-    return {
-        "Open": float(trades.opens[place]),
-        "High": float(trades.highs[place]),
-        "Low": float(trades.lows[place]),
-        "PreviousClose": float(desk.day.previous_closes[place]),
-        "Last": float(row["last"]),
-        "Ask": float(row["ask"]),
-        "Bid": float(row["bid"]),
-        "Close": float(row["last"]),
-        "LastSize": float(trades.sizes[place]) if trades.times[place] else math.nan,
-        **counts,
-    }
+    for name, column in _COUNTS.items():
+        columns[name] = np.where(rows[column] >= 0, rows[column], np.nan)
+    table = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, values, strict=True)) for values in table]
 
 
 _COUNTS = {

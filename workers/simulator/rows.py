@@ -71,8 +71,11 @@ def chain_lines(columns: Mapping[str, FloatArray], tails: Sequence[bytes]) -> li
     # Rows that lack the same fields share a template.
     patterns = ((np.int64(1) << np.arange(len(names))) @ np.isfinite(table)).tolist()
     templates = {pattern: _template(names, pattern) for pattern in set(patterns)}
+    whole = (1 << len(names)) - 1
     return [
-        templates[pattern] % tuple([text for text in texts if text != _NOTHING]) + tail
+        templates[pattern]
+        % tuple(texts if pattern == whole else [text for text in texts if text != _NOTHING])
+        + tail
         for pattern, texts, tail in zip(patterns, _texts(table.T), tails, strict=True)
     ]
 

@@ -16,7 +16,7 @@ import orjson
 from common.models import BoolArray, JsonDict
 from workers.simulator.desk import Desk
 from workers.simulator.market import Places
-from workers.simulator.quotes import INVALID_SYMBOL, Quoted
+from workers.simulator.quotes import INVALID_SYMBOL, Quoted, full_quotes
 
 
 class Subscription(ABC):
@@ -26,6 +26,8 @@ class Subscription(ABC):
         self._woken = asyncio.Event()
         self.conflated = 0
         """Rows that were replaced by newer ones before they were sent."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     @abstractmethod
     def take(self) -> list[bytes]:
@@ -35,9 +37,9 @@ class Subscription(ABC):
     def again(self) -> None:
         """Let everything be pending, as at the beginning."""
 
-    @abstractmethod
     def close(self) -> None:
         """Follow no longer."""
+        self._stop_timer()
 
     def wake(self) -> None:
         """Let :meth:`wait` return."""
@@ -45,12 +47,26 @@ class Subscription(ABC):
 
     async def wait(self, seconds: float) -> None:
         """Return when woken, or when the time has passed."""
-        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:  # one goes on for many waits
+            self._stop_timer()
+            self._timer = loop.call_at(self._due, self._look)
+        await self._woken.wait()
         self._woken.clear()
+
+    def _look(self) -> None:
+        """Wake who has waited long enough; look again when the next one will have."""
+        loop, self._timer = asyncio.get_running_loop(), None
+        if loop.time() < self._due:
+            self._timer = loop.call_at(self._due, self._look)
+        else:
+            self.wake()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class ChainSubscription(Subscription):
@@ -91,6 +107,7 @@ class ChainSubscription(Subscription):
 
     def close(self) -> None:
         """Follow no longer."""
+        super().close()
         self._desk.listeners.discard(self)
         self._desk.unwatch(self._window, greeks=self._greeks)
 
@@ -136,8 +153,10 @@ class QuoteSubscription(Subscription):
             {"Symbol": name, "Error": INVALID_SYMBOL} for name in self._refused
         ]
         self._refused.clear()
-        for at in sorted(self._pending):
-            fields, told = self._quoted[at].fields(percent=False), self._told[at]
+        pending = sorted(self._pending)
+        quotes = full_quotes([self._quoted[at] for at in pending], percent=False)
+        for at, fields in zip(pending, quotes, strict=True):
+            told = self._told[at]
             news = {name: value for name, value in fields.items() if told.get(name) != value}
             self._told[at] = fields
             if news:
@@ -153,5 +172,6 @@ class QuoteSubscription(Subscription):
 
     def close(self) -> None:
         """Follow no longer."""
+        super().close()
         for each in self._quoted:
             each.desk.listeners.discard(self)

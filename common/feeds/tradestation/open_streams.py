@@ -89,6 +89,8 @@ class OpenStreams:
         A replacement that the host refuses is given up where the one before it is still read.
         """
         self._settle()
+        if not self._arrivals.empty():
+            return self._arrivals.get_nowait()
         try:
             async with asyncio.timeout(seconds):  # wait_for can swallow a cancellation
                 return await self._arrivals.get()

@@ -7,6 +7,7 @@ from common.quant.compiled.book import book, ceiling, shares
 from common.quant.compiled.deltas import deltas
 from common.quant.compiled.greeks import greeks
 from common.quant.compiled.implied_vol import implied_vols
+from common.quant.compiled.latch import latch
 from common.quant.compiled.merge import merge
 from common.quant.compiled.profile import net_gex, refine
 from common.quant.compiled.solve import solve
@@ -20,6 +21,7 @@ KERNELS = {
     "deltas": deltas,
     "greeks": greeks,
     "implied_vols": implied_vols,
+    "latch": latch,
     "merge": merge,
     "net_gex": net_gex,
     "refine": refine,

@@ -4,7 +4,7 @@
 
 from common.quant.plain.board import board
 from common.quant.plain.book import book, ceiling, shares
-from common.quant.plain.chain import merge, solve
+from common.quant.plain.chain import latch, merge, solve
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 from common.quant.plain.profile import net_gex, refine
@@ -19,6 +19,7 @@ __all__ = [
     "deltas",
     "greeks",
     "implied_vols",
+    "latch",
     "merge",
     "net_gex",
     "refine",

@@ -29,6 +29,7 @@ from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 
 Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
 Index = npt.NDArray[np.intp]
 # Plain numbers: an enumeration's members take ten times as long to look up and to compare.
 _OK, _NO_BID, _BAD_INPUT, _EXPIRED = map(
@@ -51,6 +52,19 @@ class _Strikes:
 def merge(held: Bytes, new: Bytes, out: Bytes, touched: BoolArray, late: FloatArray) -> bool:
     """None: :mod:`common.state` has a way that needs no kernel."""
     del held, new, out, touched, late
+    return False
+
+
+def latch(
+    places: Places,
+    values: FloatArray,
+    counts: Places,
+    prices: FloatArray,
+    held: Places,
+    fallen: FloatArray,
+) -> bool:
+    """None: :mod:`common.latches` has a way that needs no kernel."""
+    del places, values, counts, prices, held, fallen
     return False
 
 

@@ -11,12 +11,13 @@ import pytest
 from synthetic_chain import AT, EXPIRY, PARAMETERS, SPOT, chain
 
 from common.chain import solve
+from common.latches import Latches
 from common.levels import ShardState, evaluate
 from common.quant import kernels
 from common.quant.machine_code import MachineCode
 from common.state import merged
 
-NAMES = ("board", "book", "merge", "strikes", "tally", "_ceiling", "_shares", "_solve")
+NAMES = ("board", "book", "latch", "merge", "strikes", "tally", "_ceiling", "_shares", "_solve")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,9 @@ def calls() -> dict[str, tuple[Callable[..., bool], tuple[Any, ...]]]:
     states = [ShardState(EXPIRY, rows, solution)]
     evaluate(symbol="SPY", shards=states, spot=SPOT, as_of=AT, parameters=PARAMETERS)
     merged(rows, rows[:3].copy())
+    latches = Latches()
+    places = np.array([latches.place("2026-08-19", key) for key in (2, 3, 4)])
+    latches.take(places, np.ones((3, 7)))
     kernels.use("compiled")
     return found
 
