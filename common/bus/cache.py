@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import orjson
+import redis
 
 from common.bus import keys, scripts
-from common.bus.client import Client, Command, bus_errors, text
+from common.bus.client import Client, Command, bus_errors, posting, text
 from common.bus.codec import StateBlob
 from common.errors import BusError
 from common.models import JsonDict, Session
@@ -236,9 +237,14 @@ class Cache:
 
         :raises FencedError: when the lease has moved on.
         """
-        names, values = level.arguments()
-        with bus_errors():
-            self._publish_live(keys=names, args=values)
+        with bus_errors(), posting(self.client) as post:
+            post.send([self.live_command(level)])
+            (reply,) = post.replies()
+            if isinstance(reply, redis.exceptions.NoScriptError):  # Redis has begun anew
+                names, values = level.arguments()
+                self._publish_live(keys=names, args=values)
+            elif isinstance(reply, Exception):
+                raise reply
 
     def live_command(self, level: LiveLevel) -> Command:
         """:meth:`publish_live` as a command, whose reply is an error if it does nothing."""

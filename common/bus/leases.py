@@ -30,17 +30,16 @@ class Leases:
 
     def balance(self, streams: list[str]) -> None:
         """Keep what is held, take free shards up to a fair share, give back what is above it."""
-        for stream in sorted(self.held):
-            if stream not in streams or not self._acquire(stream):
-                self.held.pop(stream, None)
+        kept = [stream for stream in sorted(self.held) if stream in streams]
+        self.held = {stream: epoch for stream, epoch in self._ask(kept).items() if epoch}
         share = math.ceil(len(streams) / max(1, self._sign_in()))
         for stream in sorted(self.held)[share:]:
             self.release(stream)
         for stream in streams:
             if len(self.held) >= share:
                 break
-            if stream not in self.held:
-                self._acquire(stream)
+            if stream not in self.held and (epoch := self._ask([stream])[stream]):
+                self.held[stream] = epoch
 
     def release(self, stream: str) -> None:
         """Give a shard back, so that another worker may take it at once."""
@@ -55,14 +54,13 @@ class Leases:
         with bus_errors():
             self._client.zrem(keys.actors(keys.GREEKS_GROUP), self._name)
 
-    def _acquire(self, stream: str) -> bool:
-        with bus_errors():
-            epoch = int(
-                self._take(keys=[_key(stream)], args=[self._name, self._token, self._milliseconds])
-            )
-        if epoch:
-            self.held[stream] = epoch
-        return bool(epoch)
+    def _ask(self, streams: list[str]) -> dict[str, int]:
+        """Take or keep leases in one round trip: the epoch of each, 0 of one that is refused."""
+        args: list[Any] = [self._name, self._token, self._milliseconds]
+        with bus_errors(), self._client.pipeline(transaction=False) as pipe:
+            for stream in streams:
+                self._take(keys=[_key(stream)], args=args, client=pipe)
+            return dict(zip(streams, map(int, pipe.execute()), strict=True))
 
     def _sign_in(self) -> int:
         """Sign this worker in; how many of the group gave a sign of life within a lease."""
