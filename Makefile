@@ -5,7 +5,7 @@
 # make chaos  what `make test` does in a minute, longer
 
 PYTHON ?= python3
-# The fastest of its version, unless one is named: builds differ by a factor of two.
+# The fastest build of its version, unless one is named.
 FASTEST = $(if $(filter file,$(origin PYTHON)),$$($(PYTHON) tools/fastest_python.py || echo $(PYTHON)),$(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin

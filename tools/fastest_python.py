@@ -1,9 +1,9 @@
 """Print the Python that a virtual environment is to be made with, and say why on stderr.
 
 Of one version there may be several on a machine, and one that was compiled without the
-compiler's profile (`configure --enable-optimizations`), as pyenv does by default, takes up to
-twice as long for the same program as a distribution's. So each is timed. The one that runs this
-stays unless another of its version is clearly faster.
+compiler's profile (`configure --enable-optimizations`), as pyenv does by default, takes about
+twice as long for a loop over small objects as a distribution's. So each is timed. The one that
+runs this stays unless another of its version is clearly faster.
 """
 
 import json
@@ -35,8 +35,8 @@ for _ in range(7):
     began = time.perf_counter()
     work()
     times.append(time.perf_counter() - began)
-usual = not sysconfig.get_config_var("Py_GIL_DISABLED") and not sys.gettrace()
-print(json.dumps([sys.executable, list(sys.version_info[:2]), usual, min(times)]))
+has_lock = not sysconfig.get_config_var("Py_GIL_DISABLED")
+print(json.dumps([sys.executable, list(sys.version_info[:2]), has_lock, min(times)]))
 """
 """A program of small objects, as this project's are."""
 
@@ -55,10 +55,10 @@ def probe(program: str, version: tuple[int, int]) -> tuple[str, float] | None:
         said = subprocess.run(
             [program, "-I", "-c", PROBE], capture_output=True, text=True, timeout=20, check=True
         )
-        executable, its_version, usual, seconds = json.loads(said.stdout)
+        executable, its_version, has_lock, seconds = json.loads(said.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    if not usual or tuple(its_version) != version:
+    if not has_lock or tuple(its_version) != version:
         return None
     return os.path.realpath(executable), seconds
 
