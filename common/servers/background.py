@@ -184,6 +184,14 @@ def find_way(name: str, *, groups: Path | None = None) -> Way | None:
     return IdlePolicy() if _can_return() else None
 
 
+def remove_group(name: str) -> None:
+    """Take away the group of a start that was killed, unless something still runs there."""
+    folder = _own_groups(Path("/proc"))
+    if folder is not None:
+        with suppress(OSError):  # there is none, or it is no empty group
+            (folder / name).rmdir()
+
+
 def give_way(pid: int) -> bool:
     """Let a session of the embedded server, by its process, stand behind the platform's own
     processes where processors are short; whether Linux has taken that up.

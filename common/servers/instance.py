@@ -51,6 +51,8 @@ class Instance:
         self.state_dir = settings.state_dir
         digest = hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:12]
         self.id = digest
+        self.group = f"gex-{digest}"
+        """Name of the control group of what may wait for a processor."""
         self.run_dir = self._socket_folder(digest)
         self.log_dir = self.state_dir / "logs"
         self.redis_dir = self.state_dir / "redis"

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from harness import Platform, platform, wait_until
+from harness import Platform, gex, platform, wait_until
 
 from common.db.connection import Connection
-from common.servers.background import IdleGroup, find_way
+from common.servers.background import IdleGroup, Way, find_way
+from common.servers.instance import Instance
+from common.settings import load_settings
 
 WEIGHT = "10" if Path("/proc/self/autogroup").exists() else None
 """What a process says it asks for, where Linux asks."""
@@ -34,6 +36,14 @@ def group_of(pid: int) -> Path | None:
     folder = next(line.split(":", 2)[2] for line in groups.splitlines() if "gex-" in line)
     (idle,) = Path("/sys/fs/cgroup").glob(f"*{folder}/cpu.idle")
     return idle.parent
+
+
+def way_here() -> Way | None:
+    """How a platform makes processes wait on this machine, if at all."""
+    way = find_way("gex-probe")
+    if way:
+        way.close()
+    return way
 
 
 def is_idle(pid: int) -> bool:
@@ -82,9 +92,7 @@ def test_sessions_and_what_the_server_does_by_itself_give_way() -> None:
 
 
 def test_who_stores_waits_for_who_is_on_the_way_to_a_level() -> None:
-    way = find_way("gex-probe")
-    if way:
-        way.close()
+    way = way_here()
     with platform("--feed", "simulator") as running:
 
         def as_they_should() -> bool:
@@ -107,6 +115,27 @@ def test_who_stores_waits_for_who_is_on_the_way_to_a_level() -> None:
         group = group_of(running.pid_of("store"))
     assert (group is not None) == isinstance(way, IdleGroup)
     assert group is None or not group.exists()
+
+
+def test_down_leaves_nothing_of_an_up_that_was_killed() -> None:
+    way = way_here()
+    with platform("--feed", "none") as running:
+        wait_for_all(running)
+        sockets = Instance(load_settings(state_dir=running.state)).run_dir
+        assert sockets.is_dir()
+        group = None
+        if isinstance(way, IdleGroup):
+            group = wait_until(lambda: group_of(running.pid_of("store")), seconds=30, what="it")
+        running.process.kill()
+        running.process.wait(30)
+        assert running.members()
+        done = gex(running.state, "down")
+        assert (done.returncode, done.stdout.strip()) == (0, "stopped"), done.stderr
+        assert not running.members()
+        assert not sockets.exists()
+        assert group is None or not group.exists()
+        again = gex(running.state, "down")
+        assert (again.returncode, again.stdout.strip()) == (0, "nothing runs here")
 
 
 def test_what_is_written_once_is_not_vacuumed() -> None:

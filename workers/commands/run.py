@@ -84,7 +84,7 @@ class Run:
                 console.print(f"ended {ended} processes that a killed start had left running")
             runtime = instance.decide(dashboard=self.dashboard)
             _catch_signals()
-            self.background = Background(find_way(f"gex-{instance.id}"))
+            self.background = Background(find_way(instance.group))
             try:
                 self.supervisor.start(self._environment(runtime))
                 self._wait_until_ready()

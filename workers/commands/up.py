@@ -15,6 +15,7 @@ import psutil
 import typer
 
 from common.errors import ServiceError, UsageError
+from common.servers.background import remove_group
 from common.servers.supervisor import end_leftovers
 from common.settings import parse_speed
 from workers.commands.feeds import feed_options
@@ -96,7 +97,7 @@ def replay(
 
 
 def down() -> None:
-    """Stop the instance of this state directory, and anything a killed start left running."""
+    """Stop the instance of this state directory, and anything a killed start left behind."""
     instance = Context.load().instance
     holder = instance.holder()
     if holder is not None:
@@ -109,6 +110,8 @@ def down() -> None:
         except psutil.TimeoutExpired as error:
             raise ServiceError(f"process {holder} does not stop; see {instance.log_dir}") from error
     ended = end_leftovers(instance)
+    instance.remove_run_dir()
+    remove_group(instance.group)
     console.print("nothing runs here" if holder is None and not ended else "stopped")
 
 
