@@ -185,7 +185,8 @@ def find_way(name: str, *, groups: Path | None = None) -> Way | None:
 
 
 def remove_group(name: str) -> None:
-    """Take away the group of a start that was killed, unless something still runs there."""
+    """Take away the group of a start that was killed, unless something still runs there. It is
+    looked for in the group that this process is in."""
     folder = _own_groups(Path("/proc"))
     if folder is not None:
         with suppress(OSError):  # there is none, or it is no empty group

@@ -125,7 +125,11 @@ def test_down_leaves_nothing_of_an_up_that_was_killed() -> None:
         assert sockets.is_dir()
         group = None
         if isinstance(way, IdleGroup):
-            group = wait_until(lambda: group_of(running.pid_of("store")), seconds=30, what="it")
+            group = wait_until(
+                lambda: group_of(running.pid_of("store")),
+                seconds=30,
+                what="the group of who stores",
+            )
         running.process.kill()
         running.process.wait(30)
         assert running.members()
