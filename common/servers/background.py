@@ -35,11 +35,8 @@ _SHARES = {"cpu.shares": "256", "cpu.weight": "25"}
 class Way(Protocol):
     """How processes are made to wait, what they start meanwhile included."""
 
-    def put(self, pids: set[int]) -> None:
-        """Make them wait, who does not yet."""
-
     def let(self, wait: bool, pids: set[int]) -> None:
-        """Make all of them wait or not."""
+        """Make all of them wait or not, who does not yet."""
 
     def close(self) -> None:
         """Leave nothing behind, once they have ended."""
@@ -76,10 +73,8 @@ class Background:
             log.info(
                 "who stores %s", "waits for the rest again" if wait else "starved: it waits no more"
             )
-            self._way.let(wait, pids)
             self.waits = wait
-        elif wait:
-            self._way.put(pids)
+        self._way.let(wait, pids)
 
     def release(self) -> None:
         """They have to come to an end: nobody waits any more."""
@@ -125,18 +120,13 @@ class IdleGroup:
             self.close()
             raise
 
-    def put(self, pids: set[int]) -> None:
-        """Make them wait, who does not yet."""
+    def let(self, wait: bool, pids: set[int]) -> None:
+        """Make all of them wait or not, who does not yet; they are members either way."""
         members = self._folder / "cgroup.procs"
         with suppress(OSError):
             for pid in sorted(pids - {int(pid) for pid in members.read_text("ascii").split()}):
                 with suppress(ProcessLookupError):
                     members.write_text(f"{pid}\n", encoding="ascii")
-
-    def let(self, wait: bool, pids: set[int]) -> None:
-        """Make all of them wait or not."""
-        self.put(pids)
-        with suppress(OSError):
             self._idle("1" if wait else "0")
 
     def close(self) -> None:
@@ -154,12 +144,8 @@ class IdleGroup:
 class IdlePolicy:
     """The policy of the scheduler by which a process runs where nobody else would (sched(7))."""
 
-    def put(self, pids: set[int]) -> None:
-        """Make them wait, who does not yet."""
-        self.let(True, pids)
-
     def let(self, wait: bool, pids: set[int]) -> None:
-        """Make all of them wait or not."""
+        """Make all of them wait or not, who does not yet."""
         policy = os.SCHED_IDLE if wait else os.SCHED_OTHER
         for pid in pids:
             with suppress(OSError):  # it has ended
