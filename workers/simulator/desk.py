@@ -12,7 +12,7 @@ import numpy as np
 from common.models import BoolArray, FloatArray, Rows
 from workers.simulator.changes import ChainChanges
 from workers.simulator.market import Day, Places, Underlying
-from workers.simulator.rows import GREEK_FIELDS, WHOLE_FIELDS, chain_lines
+from workers.simulator.rows import GREEK_FIELDS, WHOLE_FIELDS, ChainRows
 from workers.simulator.trades import Trades
 
 _WHOLE_COLUMNS = ("open_interest", "ask_size", "bid_size", "volume")
@@ -36,6 +36,7 @@ class Desk:
         self.trades = Trades(day.contracts.size)
         self.listeners: set[Listener] = set()
         self._changes = ChainChanges(day.contracts.size)
+        self._rows = ChainRows()
         self._lines: dict[bool, list[bytes]] = {
             greeks: [b""] * day.contracts.size for greeks in (True, False)
         }
@@ -105,7 +106,7 @@ class Desk:
             (missing,) = (wanted & stale & self.listed).nonzero()
             fields, rows = self._columns(missing, greeks=greeks), missing.tolist()
             tails = self.contracts.tails
-            rendered = chain_lines(fields, [tails[place] for place in rows])
+            rendered = self._rows.lines(fields, [tails[place] for place in rows])
             for place, line in zip(rows, rendered, strict=True):
                 lines[place] = line
             stale[missing] = False

@@ -7,6 +7,7 @@ value is left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -55,28 +56,72 @@ FIELDS = (*GREEK_FIELDS, *PRICE_FIELDS, *WHOLE_FIELDS)
 _DECIMALS = 4
 _NOTHING = b"null"
 """What is not finite."""
+_LAST = FIELDS[-1]
+"""It changes with every trade, whatever else stays."""
+_VOLUME = f'"{_LAST}":%d,'.encode()
+_KEPT = 4096
+"""Some four times as many as an underlying has contracts; each is a kilobyte."""
 
 
-def chain_lines(columns: Mapping[str, FloatArray], tails: Sequence[bytes]) -> list[bytes]:
-    """One row a contract, each a line of JSON with its newline.
-
-    :param columns: names of :data:`FIELDS` → values, shape (n,), NaN where there is none;
-        they are rounded to four decimals.
-    :param tails: the rest of each row; see ``Contracts.tails``.
+class ChainRows:
+    """Writes rows. The text of what stands before the volume is kept for a while: where prices go
+    up and down a cent it is needed again.
     """
-    if not tails:
-        return []
-    names = tuple(name for name in FIELDS if name in columns)
-    table = _rounded([columns[name] for name in names])
-    # Rows that lack the same fields share a template.
-    patterns = ((np.int64(1) << np.arange(len(names))) @ np.isfinite(table)).tolist()
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        """:param kept: texts of rows with the same fields that are kept at most."""
+        self._kept = kept
+        self._texts: dict[tuple[str, ...], dict[bytes, bytes]] = {}
+
+    def __len__(self) -> int:
+        """How many texts are kept."""
+        return sum(len(each) for each in self._texts.values())
+
+    def lines(self, columns: Mapping[str, FloatArray], tails: Sequence[bytes]) -> list[bytes]:
+        """One row a contract, each a line of JSON with its newline.
+
+        :param columns: names of :data:`FIELDS` → values, shape (n,), NaN where there is none;
+            they are rounded to four decimals.
+        :param tails: the rest of each row; see ``Contracts.tails``.
+        """
+        if not tails:
+            return []
+        names = tuple(name for name in FIELDS if name in columns and name != _LAST)
+        table = np.ascontiguousarray(_rounded([columns[name] for name in names]).T)
+        keys = table.view(f"V{table.shape[1] * table.itemsize}").ravel().tolist()
+        heads = self._heads(names, table, keys)
+        volumes = columns.get(_LAST, np.full(len(tails), np.nan)).tolist()
+        return [
+            heads[key] + (_VOLUME % volume if math.isfinite(volume) else b"") + tail
+            for key, volume, tail in zip(keys, volumes, tails, strict=True)
+        ]
+
+    def _heads(
+        self, names: tuple[str, ...], table: FloatArray, keys: list[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """The texts of some rows of values, by their bytes.
+
+        :param table: of each row the values of ``names``; (n, f). :param keys: its rows.
+        """
+        texts = self._texts.setdefault(names, {})
+        new = {key: at for at, key in enumerate(keys) if key not in texts}
+        if len(texts) + len(new) > self._kept:
+            texts.clear()
+            new = {key: at for at, key in enumerate(keys)}
+        if new:
+            texts |= zip(new, _heads(names, table[list(new.values())]), strict=True)
+        return texts
+
+
+def _heads(names: tuple[str, ...], table: FloatArray) -> list[bytes]:
+    """The beginnings of rows; those that lack the same fields share a template."""
+    patterns = (np.isfinite(table) @ (np.int64(1) << np.arange(len(names)))).tolist()
     templates = {pattern: _template(names, pattern) for pattern in set(patterns)}
     whole = (1 << len(names)) - 1
     return [
         templates[pattern]
         % tuple(texts if pattern == whole else [text for text in texts if text != _NOTHING])
-        + tail
-        for pattern, texts, tail in zip(patterns, _texts(table.T), tails, strict=True)
+        for pattern, texts in zip(patterns, _texts(table), strict=True)
     ]
 
 
@@ -101,7 +146,7 @@ def _rounded(values: npt.ArrayLike) -> FloatArray:
 
 def _texts(table: FloatArray) -> list[list[bytes]]:
     """The numbers of each row of a table in their shortest form, ``.0`` left out."""
-    text = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)
     text = text.replace(b".0,", b",").replace(b".0]", b"]")
     return [row.split(b",") for row in text[2:-2].split(b"],[")]
 

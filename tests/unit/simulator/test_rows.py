@@ -17,7 +17,7 @@ from common.market_model import MarketModel
 from common.quant import blackscholes
 from workers.simulator.desk import Desk
 from workers.simulator.model_market import ModelMarket
-from workers.simulator.rows import FIELDS, GREEK_FIELDS, WHOLE_FIELDS, chain_lines, number_text
+from workers.simulator.rows import FIELDS, GREEK_FIELDS, WHOLE_FIELDS, ChainRows, number_text
 
 DAY = date(2026, 11, 20)
 AT_US = parse_instant("2026-11-20T14:30:00")
@@ -158,28 +158,46 @@ values = st.one_of(
 )
 
 
-@given(st.lists(st.lists(values, min_size=4, max_size=4), min_size=1, max_size=12))
+counts = st.one_of(st.just(float("nan")), st.integers(0, 2**31).map(float))
+NAMES = ("Delta", "Bid", "Last", "Mid", "Volume")
+tables = st.lists(st.tuples(values, values, values, values, counts), min_size=1, max_size=12)
+
+
+def written(rows: ChainRows, table: list[tuple[float, ...]]) -> list[bytes]:
+    """The lines of a table, each with its number behind."""
+    columns = {name: np.array([row[at] for row in table]) for at, name in enumerate(NAMES)}
+    return rows.lines(columns, [f'"Row":{at}}}\n'.encode() for at in range(len(table))])
+
+
+@given(tables)
 def test_each_row_holds_its_own_numbers_and_lacks_what_is_not_finite(
-    table: list[list[float]],
+    table: list[tuple[float, ...]],
 ) -> None:
-    names = ("Delta", "Bid", "Last", "Mid")
-    columns = {name: np.array([row[at] for row in table]) for at, name in enumerate(names)}
-    tails = [f'"Row":{at}}}\n'.encode() for at in range(len(table))]
-    lines = chain_lines(columns, tails)
+    lines = written(ChainRows(), table)
     assert all(line.endswith(b"}\n") and line.count(b"\n") == 1 for line in lines)
     for at, (line, row) in enumerate(zip(lines, table, strict=True)):
         found = orjson.loads(line)
         assert found.pop("Row") == at
         wanted = {
-            name: value for name, value in zip(names, row, strict=True) if math.isfinite(value)
+            name: value for name, value in zip(NAMES, row, strict=True) if math.isfinite(value)
         }
         assert found.keys() == wanted.keys()
         for name, value in wanted.items():
             assert float(found[name]) == pytest.approx(value, abs=0.51e-4)
 
 
+@given(st.lists(tables, min_size=2, max_size=5), st.integers(1, 20))
+def test_lines_do_not_depend_on_what_was_written_before(
+    found: list[list[tuple[float, ...]]], kept: int
+) -> None:
+    rows = ChainRows(kept)
+    for table in [*found, *found]:
+        assert written(rows, table) == written(ChainRows(), table)
+        assert len(rows) <= max(kept, len(table))
+
+
 def test_no_rows_give_no_lines() -> None:
-    assert chain_lines({"Bid": np.array([])}, []) == []
+    assert ChainRows().lines({"Bid": np.array([])}, []) == []
 
 
 @pytest.mark.parametrize(
