@@ -56,11 +56,11 @@ FIELDS = (*GREEK_FIELDS, *PRICE_FIELDS, *WHOLE_FIELDS)
 _DECIMALS = 4
 _NOTHING = b"null"
 """What is not finite."""
-_LAST = FIELDS[-1]
+_VOLUME = FIELDS[-1]
 """It changes with every trade, whatever else stays."""
-_VOLUME = f'"{_LAST}":%d,'.encode()
+_VOLUME_TEXT = f'"{_VOLUME}":%d,'.encode()
 _KEPT = 4096
-"""Some four times as many as an underlying has contracts; each is a kilobyte."""
+"""A paced market has up to four of each contract; each text is about a kilobyte."""
 
 
 class ChainRows:
@@ -86,13 +86,13 @@ class ChainRows:
         """
         if not tails:
             return []
-        names = tuple(name for name in FIELDS if name in columns and name != _LAST)
+        names = tuple(name for name in FIELDS if name in columns and name != _VOLUME)
         table = np.ascontiguousarray(_rounded([columns[name] for name in names]).T)
         keys = table.view(f"V{table.shape[1] * table.itemsize}").ravel().tolist()
         heads = self._heads(names, table, keys)
-        volumes = columns.get(_LAST, np.full(len(tails), np.nan)).tolist()
+        volumes = columns.get(_VOLUME, np.full(len(tails), np.nan)).tolist()
         return [
-            heads[key] + (_VOLUME % volume if math.isfinite(volume) else b"") + tail
+            heads[key] + (_VOLUME_TEXT % volume if math.isfinite(volume) else b"") + tail
             for key, volume, tail in zip(keys, volumes, tails, strict=True)
         ]
 
@@ -109,11 +109,11 @@ class ChainRows:
             texts.clear()
             new = {key: at for at, key in enumerate(keys)}
         if new:
-            texts |= zip(new, _heads(names, table[list(new.values())]), strict=True)
+            texts |= zip(new, _rendered(names, table[list(new.values())]), strict=True)
         return texts
 
 
-def _heads(names: tuple[str, ...], table: FloatArray) -> list[bytes]:
+def _rendered(names: tuple[str, ...], table: FloatArray) -> list[bytes]:
     """The beginnings of rows; those that lack the same fields share a template."""
     patterns = (np.isfinite(table) @ (np.int64(1) << np.arange(len(names)))).tolist()
     templates = {pattern: _template(names, pattern) for pattern in set(patterns)}

@@ -156,8 +156,6 @@ values = st.one_of(
     st.floats(-5000, 5000),
     st.sampled_from([0.0, -0.0, 1e-9, -1e-9, 0.00005, 0.0001, 1e15, float("inf")]),
 )
-
-
 counts = st.one_of(st.just(float("nan")), st.integers(0, 2**31).map(float))
 NAMES = ("Delta", "Bid", "Last", "Mid", "Volume")
 tables = st.lists(st.tuples(values, values, values, values, counts), min_size=1, max_size=12)
