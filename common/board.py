@@ -88,6 +88,10 @@ class Board(msgspec.Struct, frozen=True):
     signs: FloatArray
     """Of the dealers' position; 0 where the convention does not say."""
     greeks: Greeks
+    solved: FloatArray
+    """IV that each row's own quotes gave, whatever is in force."""
+    settled: FloatArray
+    """Settlement of each shard [us]."""
 
     @property
     def shard_of(self) -> Times:
@@ -217,6 +221,8 @@ def build_board(
         used=used & known,
         signs=np.where(known, signs, 0.0),
         greeks=priced,
+        solved=vols,
+        settled=listing.settled.astype(np.float64),
     )
 
 

@@ -52,7 +52,15 @@ def from_datetime(at: datetime) -> int:
 
 def iso_ms(at_us: int) -> str:
     """An instant as ISO 8601 UTC with milliseconds: ``2026-08-19T13:33:04.000Z``."""
-    return to_datetime(at_us).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    minute, rest = divmod(at_us, 60 * SECOND)
+    second, us = divmod(rest, SECOND)
+    return f"{_iso_minute(minute)}:{second:02d}.{us // 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _iso_minute(minute: int) -> str:
+    """``2026-08-19T13:33``; a level names several instants of the same few minutes."""
+    return to_datetime(minute * 60 * SECOND).replace(tzinfo=None).isoformat(timespec="minutes")
 
 
 def whole_ms(at_us: int) -> int:

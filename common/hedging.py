@@ -6,6 +6,8 @@ call's less exp(-qT), so one position a strike is priced.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 
@@ -18,7 +20,8 @@ SPOT_MOVES = (-0.02, -0.01, -0.005, -0.0025, 0.0025, 0.005, 0.01, 0.02)
 MINUTES = (1, 5, 30)
 """Times ahead looked at, at the present spot."""
 _YEAR_MINUTES = 365.0 * 1440.0
-_LATER = len(MINUTES) + 1
+_SPOTS = np.array([1.0, *(1.0 + move for move in SPOT_MOVES), *([1.0] * (len(MINUTES) + 1))])
+_GONE = np.array([0.0] * (1 + len(SPOT_MOVES)) + [m / _YEAR_MINUTES for m in MINUTES] + [0.0])
 NAN = float("nan")
 
 
@@ -43,12 +46,10 @@ def hedging(board: Board, flip: Flip, spot: float, rate: float) -> Hedging:
     :param spot: S [$]. :param rate: r [per year].
     """
     book = flip.book
-    if book.strikes.size == 0 or not np.isfinite(spot):
+    if book.strikes.size == 0 or not math.isfinite(spot):
         return Hedging(dict.fromkeys(SPOT_MOVES, NAN), dict.fromkeys(MINUTES, NAN), NAN)
-    front = float(board.years[board.used].min())
-    gone = np.array([0.0] * (1 + len(SPOT_MOVES)) + [m / _YEAR_MINUTES for m in MINUTES] + [front])
-    spots = spot * np.array([1.0, *(1.0 + move for move in SPOT_MOVES), *([1.0] * _LATER)])
-    shares = np.empty(gone.shape)
+    gone, spots, shares = _GONE.copy(), spot * _SPOTS, np.empty(_GONE.shape)
+    gone[-1] = board.years[board.used].min()
     done = kernels.active().shares(
         *(book.strikes, book.bases, book.years, book.sigmas, book.positions),
         *(flip.puts, gone, spots, shares, float(rate)),

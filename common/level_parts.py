@@ -6,13 +6,14 @@ written or what quality it has.
 
 from __future__ import annotations
 
+import math
 from datetime import date
 
 import msgspec
 import numpy as np
 
 from common.board import Board
-from common.models import FloatArray, key_strikes
+from common.models import FloatArray
 from common.quant import exposure, kernels
 from common.quant.blackscholes import greeks
 from common.quant.zero_gamma import Book, Curve, curve, nearest_root, zero_gammas
@@ -98,6 +99,10 @@ class ExpirationLevels(msgspec.Struct, frozen=True):
     atm_iv: float
     max_pain: float
     contracts: int
+    own_iv: float
+    """At the forward by our own IV of its quotes; NaN where none of them counts."""
+    years: float
+    """T [years]"""
 
 
 def totals(tally: Tally) -> Totals:
@@ -181,7 +186,7 @@ def by_strike(board: Board, tally: Tally, spot: float, today: date) -> ByStrike:
     n, m = board.puts.size, len(board.shards)
     forwards = [spot * shard.solution.basis for shard in board.shards]
     shards = np.array([board.bounds[:-1], forwards], np.float64)
-    out, found, room, head = np.empty((7, n)), np.empty((5, m)), np.empty((8, n)), np.empty(1)
+    out, found, room, head = np.empty((7, n)), np.empty((6, m)), np.empty((8, n)), np.empty(1)
     done = kernels.active().strikes(
         board.table,
         board.greeks.table,
@@ -193,11 +198,13 @@ def by_strike(board: Board, tally: Tally, spot: float, today: date) -> ByStrike:
         found,
         room,
         head,
+        board.solved,
         float(spot),
     )
     kernels.filled(done)
+    lasts, years = board.bounds[1:], board.years[shards[0].astype(np.intp)].tolist()
     said = zip(
-        board.shards, board.bounds, board.bounds[1:], forwards, found.T.tolist(), strict=False
+        *(board.shards, board.bounds, lasts, forwards, found.T.tolist(), years), strict=False
     )
     expirations = [
         ExpirationLevels(
@@ -211,33 +218,35 @@ def by_strike(board: Board, tally: Tally, spot: float, today: date) -> ByStrike:
             atm_iv=atm_iv,
             max_pain=max_pain,
             contracts=last - first,
+            own_iv=own_iv if counted else NAN,
+            years=years,
         )
-        for shard, first, last, forward, (net_gex, counted, atm_iv, max_pain, _) in said
-        if board.years[first] > 0.0
+        for shard, first, last, forward, (
+            net_gex,
+            counted,
+            atm_iv,
+            max_pain,
+            _,
+            own_iv,
+        ), years in said
+        if years > 0.0
     ]
     skews = {s.expiry.shard: skew for s, skew in zip(board.shards, found[4].tolist(), strict=True)}
     return ByStrike(StrikeTable(*out[:, : int(head[0])]), tuple(expirations), skews)
 
 
-def front_expected_move(board: Board, spot: float, parameters: QuantParameters) -> float:
+def front_expected_move(by_strike: ByStrike, rate: float) -> float:
     """From the front expiration's straddle struck at its forward, by our own IV of its quotes.
 
     Struck at the forward, not at the nearest listed strike, whose intrinsic part would swamp
     the time value in the last hour.
     """
-    left = board.years[np.array(board.bounds[:-1], np.intp)].tolist()
-    front = next((at for at, years in enumerate(left) if years > 0.0), None)
-    if front is None or not board.used[board.bounds[front] : board.bounds[front + 1]].any():
+    front = next(iter(by_strike.expirations), None)
+    if front is None:
         return NAN
-    shard, years = board.shards[front], left[front]
-    forward = spot * shard.solution.basis
-    solved = np.isfinite(shard.solution.iv)
-    strikes, sigmas = key_strikes(shard.quotes["key"][solved]), shard.solution.iv[solved]
-    first = np.append(True, strikes[1:] != strikes[:-1])[: strikes.size]  # of a call and its put
-    sigma = exposure.atm_volatility(strikes=strikes[first], sigmas=sigmas[first], forward=forward)
     straddle = exposure.straddle(
-        forward=forward,
-        discount=float(np.exp(-parameters.rate * years)),
-        total=sigma * years**0.5,
+        forward=front.forward,
+        discount=math.exp(-rate * front.years),
+        total=front.own_iv * front.years**0.5,
     )
     return exposure.expected_move(straddle=straddle)

@@ -169,7 +169,7 @@ def evaluate(
         walls_at=parameters.walls_at,
         prior_close=prior_close,
         ranking=ranking,
-        expected_move=parts.front_expected_move(board, spot, parameters),
+        expected_move=parts.front_expected_move(by_strike, parameters.rate),
         strikes=table,
         expirations=by_strike.expirations,
         readings=readings(counted, table.strikes, table.net_gex, by_strike.skews),

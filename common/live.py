@@ -45,6 +45,11 @@ class LiveLevels:
     parameters: QuantParameters
     software: str
     wall_us: Callable[[], int] = wall_clock
+    _said: JsonDict = field(init=False)
+    """The parameters, as a level tells them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_said", self.parameters.model_dump())
 
     def document(self, session: Session, chain: ChainView) -> JsonDict | None:
         """The level of this moment as JSON; None when there is none.
@@ -67,7 +72,7 @@ class LiveLevels:
             **labels_of(session, present, at),
             "published_at": iso_ms(now),
             "software": self.software,
-            "parameters": self.parameters.model_dump(),
+            "parameters": self._said,
             "provisional": True,
         }
 

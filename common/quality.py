@@ -9,15 +9,15 @@ from datetime import date
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from common.board import Board
-from common.clock import settlement_us
 from common.models import Status
 from common.quant import kernels
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 from common.settings import QuantParameters
 from common.tally import Tally
+
+_REASONS = tuple((int(status), status.label) for status in Status if status != Status.OK)
 
 
 class Quality(msgspec.Struct, frozen=True):
@@ -82,12 +82,8 @@ def _share(part: float, whole: float) -> float:
 
 def _rejected(board: Board) -> dict[str, int]:
     """Reason → contracts, in the order of the enumeration."""
-    counts: npt.NDArray[np.intp] = np.bincount(board.statuses, minlength=len(Status))
-    return {
-        status.label: int(counts[status])
-        for status in Status
-        if status != Status.OK and counts[status]
-    }
+    counts = np.bincount(board.statuses, minlength=len(Status)).tolist()
+    return {label: counts[status] for status, label in _REASONS if counts[status]}
 
 
 def ceiling_gex(*, board: Board, spot: float, parameters: QuantParameters) -> float:
@@ -95,11 +91,10 @@ def ceiling_gex(*, board: Board, spot: float, parameters: QuantParameters) -> fl
 
     :returns: [$ of delta per 1 % move]
     """
-    settled = np.array([settlement_us(shard.expiry) for shard in board.shards], np.float64)
     out = np.empty(1)
     done = kernels.active().ceiling(
         *(board.quotes.view(np.uint8), board.table, board.places, board.puts, board.used),
-        *(settled, out, float(parameters.rate)),
+        *(board.settled, out, float(parameters.rate)),
     )
     kernels.filled(done)
     return float(out[0]) * MULTIPLIER * ONE_PERCENT * spot * spot

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from common.bus.client import Errand, run_errands
 from common.bus.entries import Burial, Entry
 from common.bus.streams import Streams
 from common.errors import (
@@ -32,7 +33,7 @@ from common.errors import (
     MalformedEntryError,
     ServiceError,
 )
-from workers.handling import Handler, Policy, PreviewHandler, Round, TogetherHandler
+from workers.handling import ErrandHandler, Handler, Policy, PreviewHandler, Round, TogetherHandler
 from workers.mailbox import Deliveries, Mailbox, Waiting
 from workers.sign_of_life import SignOfLife
 
@@ -63,6 +64,7 @@ class Actor:
             if policy.defer_seconds and isinstance(handler, PreviewHandler)
             else None
         )
+        self._rest_leaving = handler.rest_leaving if isinstance(handler, ErrandHandler) else None
         self._waiting = Waiting(
             policy.defer_seconds, policy.batch, before=policy.defer_before, monotonic=monotonic
         )
@@ -82,6 +84,7 @@ class Actor:
         self._refreshed = _LONG_AGO
         self._reclaimed = monotonic()
         self._rest_in: float | None = None
+        self._errands: list[Errand] = []
         self._life = SignOfLife(streams.client, handler.group, consumer, monotonic=monotonic)
         self.handled = 0
         self.failures = 0
@@ -129,8 +132,9 @@ class Actor:
         if not streams:
             self._stop.wait(self._policy.block_ms / 1000.0)
             return 0
+        errands, self._errands = self._errands, []
         try:
-            deliveries = self._mailbox.read(streams, block_ms=self._patience())
+            deliveries = self._mailbox.read(streams, block_ms=self._patience(), errands=errands)
         except ServiceError as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -164,7 +168,9 @@ class Actor:
             return False
 
     def _settle(self) -> None:
-        """Handle what waits."""
+        """Send what was left to send, and handle what waits."""
+        errands, self._errands = self._errands, []
+        run_errands(self._streams.client, errands)
         for stream, entries in self._process_together(self._waiting.take()):
             self._process(stream, entries)
 
@@ -177,7 +183,10 @@ class Actor:
 
     def _rest(self) -> None:
         try:
-            self._rest_in = self._handler.rest()
+            if self._rest_leaving is not None:
+                self._rest_in, self._errands = self._rest_leaving()
+            else:
+                self._rest_in = self._handler.rest()
         except ServiceError:
             raise
         except Exception:  # what follows a batch must not stop the next one

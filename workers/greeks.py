@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from redis.exceptions import NoScriptError
+
 from common.bus import keys, scripts
 from common.bus.cache import Cache, ChainView, LiveLevel
-from common.bus.client import Client, Command, bus_errors, posting
+from common.bus.client import Client, Command, Errand, bus_errors, posting, run_errands
 from common.bus.codec import Batch, StateBlob
 from common.bus.entries import Burial, Entry, id_order, sort_out
 from common.bus.leases import Leases
@@ -78,6 +80,8 @@ class GreeksHandler:
         self._live = live
         self._sessions: dict[str, tuple[Session | None, list[str]]] = {}
         self._moved: set[str] = set()
+        self._untold: set[str] = set()
+        """Symbols whose level has been left to be published, until Redis has answered."""
         self._ahead = StatesAhead(parameters)
 
     def streams(self) -> list[str]:
@@ -243,26 +247,50 @@ class GreeksHandler:
 
     def rest(self) -> float | None:
         """Publish the provisional levels of what has moved, as far as their pace allows."""
+        wait, errands = self.rest_leaving()
+        run_errands(self._streams.client, errands)
+        return wait
+
+    def rest_leaving(self) -> tuple[float | None, list[Errand]]:
+        """Make them, and leave publishing them to whoever calls."""
         live = self._live
+        self._moved |= self._untold
+        self._untold.clear()
         wait = live.pace.wait() if live and self._moved else None
         if live is None or wait is None:
             self._moved.clear()
-            return None
+            return None, []
         if wait > 0.0:
-            return wait
+            return wait, []
         began = live.pace.monotonic()
+        errands = []
         for symbol in sorted(self._moved):
             level = self._live_level(live, symbol, {})
-            try:
-                if level is not None:
-                    self._cache.publish_live(level)
-                    if symbol not in self._ahead.symbols():
-                        self._cache.keep_live(symbol)
-            except FencedError as error:
-                log.info("%s: no live level: %s", symbol, error)
+            if level is not None:
+                errands += self._publication(level)
+                self._untold.add(symbol)
         self._moved.clear()
         live.pace.ran(began)
-        return None
+        return None, errands
+
+    def _publication(self, level: LiveLevel) -> list[Errand]:
+        """Publish a level and, where all it rests on is committed, keep it."""
+        keep = [Errand(self._cache.keep_live_command(level.symbol), _accept)]
+        if level.symbol in self._ahead.symbols():
+            keep.clear()
+
+        def told(reply: Any) -> None:
+            try:
+                if isinstance(reply, NoScriptError):  # Redis has begun anew
+                    self._cache.publish_live(level)
+                    run_errands(self._streams.client, keep)
+                else:
+                    _accept(reply)
+            except FencedError as error:
+                log.info("%s: no live level: %s", level.symbol, error)
+            self._untold.discard(level.symbol)
+
+        return [Errand(self._cache.live_command(level), told), *keep]
 
     def _levels_behind(self, moves: Sequence[Move]) -> list[LiveLevel]:
         """The provisional levels of states that are being committed, if they are due."""
@@ -357,6 +385,13 @@ class GreeksHandler:
         if state is not None:
             return state, state.last_id
         return StateBlob(), self._cache.watermark(symbol).get(shard, "")
+
+
+def _accept(reply: Any) -> None:
+    """:raises BusError: Redis has refused. :raises FencedError: a script has."""
+    with bus_errors():
+        if isinstance(reply, Exception):
+            raise reply
 
 
 def _until(state: StateBlob, entries: list[Entry]) -> list[Entry]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from common.bus.client import Errand
 from common.bus.entries import Entry
 from common.bus.streams import Streams
 from workers.mailbox import Deliveries
@@ -120,6 +121,14 @@ class PreviewHandler(TogetherHandler, Protocol):
         wait for that. Changes nothing that lasts. After false or an error all that wait are
         handled at once.
         """
+
+
+@runtime_checkable
+class ErrandHandler(Handler, Protocol):
+    """A handler whose rest leaves commands that may go with the next read."""
+
+    def rest_leaving(self) -> tuple[float | None, list[Errand]]:
+        """:meth:`rest`, but for what is still to be sent, at once or with the next read."""
 
 
 @dataclass(frozen=True, slots=True)

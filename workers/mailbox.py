@@ -6,8 +6,9 @@ Owns how many; must not know what an entry means.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from common.bus.client import Errand
 from common.bus.entries import Entry
 from common.bus.streams import Streams
 
@@ -48,9 +49,14 @@ class Mailbox:
         """Have what comes next of a stream delivered."""
         self._delivered[stream] = 0
 
-    def read(self, streams: list[str], *, block_ms: int) -> Deliveries:
-        """New entries, waiting for the first of them; those that are not delivered stand last."""
-        found = dict(self._read(streams, self._batch, block_ms))
+    def read(
+        self, streams: list[str], *, block_ms: int, errands: Sequence[Errand] = ()
+    ) -> Deliveries:
+        """New entries, waiting for the first of them; those that are not delivered stand last.
+
+        :param errands: go with it.
+        """
+        found = dict(self._read(streams, self._batch, block_ms, errands))
         full = [stream for stream, entries in found.items() if len(entries) >= self._batch]
         ahead = {stream for stream in full if self._may_look_ahead(stream)}
         if full:  # as many again of each as there is room for by the largest
@@ -78,11 +84,20 @@ class Mailbox:
         after = {stream: found[stream][-1].id for stream in streams}
         return self._streams.look_ahead(after, count=count) if after else []
 
-    def _read(self, streams: list[str], count: int, block_ms: int | None) -> Deliveries:
+    def _read(
+        self,
+        streams: list[str],
+        count: int,
+        block_ms: int | None,
+        errands: Sequence[Errand] = (),
+    ) -> Deliveries:
         if not streams:
             return []
         return self._streams.read(
-            self._group, self._consumer, streams, count=count, block_ms=block_ms
+            *(self._group, self._consumer, streams),
+            count=count,
+            block_ms=block_ms,
+            errands=errands,
         )
 
 

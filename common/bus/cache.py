@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 import orjson
-import redis
 
 from common.bus import keys, scripts
-from common.bus.client import Client, Command, bus_errors, posting, text
+from common.bus.client import Client, Command, bus_errors, text
 from common.bus.codec import StateBlob
 from common.errors import BusError
 from common.models import JsonDict, Session
@@ -237,14 +236,9 @@ class Cache:
 
         :raises FencedError: when the lease has moved on.
         """
-        with bus_errors(), posting(self.client) as post:
-            post.send([self.live_command(level)])
-            (reply,) = post.replies()
-            if isinstance(reply, redis.exceptions.NoScriptError):  # Redis has begun anew
-                names, values = level.arguments()
-                self._publish_live(keys=names, args=values)
-            elif isinstance(reply, Exception):
-                raise reply
+        with bus_errors():
+            names, values = level.arguments()
+            self._publish_live(keys=names, args=values)
 
     def live_command(self, level: LiveLevel) -> Command:
         """:meth:`publish_live` as a command, whose reply is an error if it does nothing."""
@@ -255,13 +249,9 @@ class Cache:
         """The provisional level, or None when nothing fresh is there."""
         return self._json(keys.live(symbol))
 
-    def keep_live(self, symbol: str) -> None:
-        """Keep the provisional level of this moment, whose states have been committed."""
-        with bus_errors():
-            self.client.copy(keys.live(symbol), keys.committed(symbol), replace=True)
-
     def keep_live_command(self, symbol: str) -> Command:
-        """:meth:`keep_live` as a command; in the log it takes a line."""
+        """Keep the provisional level of this moment, whose states have been committed, as a
+        command; in the log it takes a line."""
         return ("COPY", keys.live(symbol), keys.committed(symbol), "REPLACE")
 
     def committed(self, symbol: str) -> JsonDict | None:

@@ -5,9 +5,9 @@ Owns the client's options and the wrapping of library errors; must not know any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import redis
@@ -20,6 +20,16 @@ from common.errors import BusError, FencedError, MemoryFullError, UsageError
 Client = redis.Redis
 Command = tuple[Any, ...]
 """Name and arguments."""
+
+
+class Errand(NamedTuple):
+    """A command that nobody waits for: it may go with the next one that somebody does."""
+
+    command: Command
+    answered: Callable[[Any], None]
+    """Is told the reply, which may be an error; if the connection is lost, nothing."""
+
+
 _NO_URL = "GEX_REDIS_URL is no Redis URL with a host, e.g. redis://127.0.0.1:6379/0"
 _OUTAGES = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
@@ -122,6 +132,26 @@ def posting(client: Client) -> Iterator[Posted]:
         if posted.unread:  # they belong to nobody else
             connection.disconnect()
         pool.release(connection)
+
+
+def run_errands(client: Client, errands: Sequence[Errand], *last: Command) -> list[Any]:
+    """Send commands in one go and tell each errand its reply.
+
+    :param last: commands behind them. :returns: their replies.
+    :raises BusError: Redis is out of reach, or refuses one of the last.
+    """
+    if not (errands or last):
+        return []
+    with bus_errors(), posting(client) as post:
+        post.send([*(errand.command for errand in errands), *last])
+        replies = post.replies()
+        for errand, reply in zip(errands, replies, strict=False):
+            errand.answered(reply)
+        found = replies[len(errands) :]
+        for reply in found:
+            if isinstance(reply, Exception):
+                raise reply
+    return found
 
 
 def text(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from common.bus import keys, scripts
-from common.bus.client import Client, bus_errors, text
+from common.bus.client import Client, Errand, bus_errors, run_errands, text
 from common.bus.entries import Burial, Entry, id_order
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,26 @@ class Streams:
             return sorted(text(name) for name in self.client.smembers(keys.STREAMS))
 
     def read(
-        self, group: str, consumer: str, streams: list[str], *, count: int, block_ms: int | None
+        self,
+        group: str,
+        consumer: str,
+        streams: list[str],
+        *,
+        count: int,
+        block_ms: int | None,
+        errands: Sequence[Errand] = (),
     ) -> list[tuple[str, list[Entry]]]:
         """New entries of several streams, waiting up to ``block_ms`` for the first; None: not at
-        all."""
+        all.
+
+        :param errands: go before it in the same packet.
+        """
+        if errands:
+            wait = () if block_ms is None else ("BLOCK", block_ms)
+            command = ("XREADGROUP", "GROUP", group, consumer, "COUNT", count, *wait, "STREAMS")
+            marks = [">"] * len(streams)
+            (raw,) = run_errands(self.client, errands, (*command, *streams, *marks))
+            return _deliveries(self.client.response_callbacks["XREADGROUP"](raw))
         with bus_errors():
             reply = self.client.xreadgroup(
                 group, consumer, dict.fromkeys(streams, ">"), count=count, block=block_ms

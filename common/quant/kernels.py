@@ -184,11 +184,26 @@ class Kernels(Protocol):
         found: FloatArray,
         room: FloatArray,
         head: FloatArray,
+        own: FloatArray,
         spot: float,
         /,
     ) -> bool: ...
 
-    def refine(
+    def grid(
+        self,
+        K: FloatArray,
+        b: FloatArray,
+        T: FloatArray,
+        s: FloatArray,
+        out: FloatArray,
+        head: FloatArray,
+        spot: float,
+        width: float,
+        points: float,
+        /,
+    ) -> bool: ...
+
+    def roots(
         self,
         K: FloatArray,
         b: FloatArray,
@@ -196,9 +211,12 @@ class Kernels(Protocol):
         s: FloatArray,
         D: FloatArray,
         q: FloatArray,
+        spots: FloatArray,
+        values: FloatArray,
+        out: FloatArray,
+        head: FloatArray,
+        spot: float,
         anchor: float,
-        tolerance: float,
-        brackets: FloatArray,
         /,
     ) -> bool: ...
 

@@ -15,6 +15,14 @@ NOISE = 4.440892098500626e-16
 """An in-the-money price's time value below this share of the price is rounding: no bits left."""
 FARTHEST_D1 = 37.5
 """|d1| from which on a contract adds nothing to the curve: its density is below 1e-305."""
+NOISE_WINDOW = 0.01
+"""A sign change of the curve counts only if it is visible within this share of spot around ..."""
+NOISE_SHARE = 1e-4
+"""... that is, reaches this share of the curve's largest value."""
+PEAK_STEPS = 4.0
+"""A gamma peak with a deviation below this many grid steps gets a grid point of its own."""
+ROOT_TOLERANCE = 1e-13
+"""Roots are refined to this share of spot, far below a cent."""
 ROOT_STEPS = 120
 """Turns of the search for one root; it takes about six."""
 NEAR_SIGMAS = 0.5

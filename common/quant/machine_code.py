@@ -31,11 +31,12 @@ KERNELS = code.Kernels(
         "ceiling",
         "deltas",
         "greeks",
+        "grid",
         "implied_vols",
         "latch",
         "merge",
         "net_gex",
-        "refine",
+        "roots",
         "shares",
         "solve",
         "strikes",
@@ -70,7 +71,8 @@ class MachineCode:
     _shares: Callable[..., bool]
     _solve: Callable[..., bool]
     _net_gex: Callable[..., bool]
-    _refine: Callable[..., bool]
+    _grid: Callable[..., bool]
+    _roots: Callable[..., bool]
     _linked: code.Linked
 
     def solve(self, quotes: Bytes, results: Bytes, rules: FloatArray, head: FloatArray) -> bool:
@@ -128,7 +130,22 @@ class MachineCode:
         scratch = np.empty(3 * K.size + 2 * spots.size + 32)
         return self._net_gex(K, b, T, s, D, q, spots, out, scratch, anchor)
 
-    def refine(
+    def grid(
+        self,
+        K: FloatArray,
+        b: FloatArray,
+        T: FloatArray,
+        s: FloatArray,
+        out: FloatArray,
+        head: FloatArray,
+        spot: float,
+        width: float,
+        points: float,
+    ) -> bool:
+        """Fill ``out`` and ``head`` (1,)."""
+        return self._grid(K, b, T, s, out, np.empty(K.size), head, spot, width, points)
+
+    def roots(
         self,
         K: FloatArray,
         b: FloatArray,
@@ -136,12 +153,16 @@ class MachineCode:
         s: FloatArray,
         D: FloatArray,
         q: FloatArray,
+        spots: FloatArray,
+        values: FloatArray,
+        out: FloatArray,
+        head: FloatArray,
+        spot: float,
         anchor: float,
-        tolerance: float,
-        brackets: FloatArray,
     ) -> bool:
-        """Shrink ``brackets`` (3, k) in place."""
-        return self._refine(K, b, T, s, D, q, brackets, np.empty(5 * K.size), anchor, tolerance)
+        """Fill ``out`` (g,) and ``head`` (1,)."""
+        scratch = np.empty(5 * K.size)
+        return self._roots(K, b, T, s, D, q, spots, values, out, scratch, head, spot, anchor)
 
 
 def load(folder: Path) -> MachineCode:
@@ -167,6 +188,7 @@ def load(folder: Path) -> MachineCode:
         _shares=found["shares"],
         _solve=found["solve"],
         _net_gex=found["net_gex"],
-        _refine=found["refine"],
+        _grid=found["grid"],
+        _roots=found["roots"],
         _linked=linked,
     )

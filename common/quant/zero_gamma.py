@@ -15,19 +15,7 @@ from common.models import FloatArray
 from common.quant import kernels
 from common.quant.exposure import MULTIPLIER, ONE_PERCENT
 
-NOISE_WINDOW = 0.01
-"""A sign change counts only if the curve is visible within this share of spot around it ..."""
-NOISE_SHARE = 1e-4
-"""... that is, reaches this share of the curve's largest value."""
-PEAK_STEPS = 4.0
-"""A gamma peak with a deviation below this many grid steps gets a grid point of its own."""
-ROOT_TOLERANCE = 1e-13
-"""Roots are refined to this share of spot, far below a cent."""
-
-
 _Columns = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
-_Crossing = tuple[int, int]
-"""Neighbours on the grid, but for zeros between them, at which the curve's signs differ."""
 
 
 class Book(msgspec.Struct, frozen=True):
@@ -83,16 +71,12 @@ def curve(*, book: Book, spot: float, width: float, points: int) -> Curve:
 
     :param spot: S [$]. :param width: [1]. :param points: of the even grid.
     """
-    low, high = spot * (1.0 - width), spot * (1.0 + width)
-    even = np.linspace(low, high, points)
-    narrow = book.sigmas * np.sqrt(book.years) * spot < PEAK_STEPS * (even[1] - even[0])
-    peaks = (book.strikes / book.bases)[narrow]
-    peaks = peaks[(peaks > low) & (peaks < high)]
-    spots = even
-    if peaks.size:
-        spots = np.concatenate([even, peaks])
-        spots.sort()
-        spots = spots[np.append(spots[1:] != spots[:-1], True)]
+    spots, head = np.empty(points + book.strikes.size), np.empty(1)
+    done = kernels.active().grid(
+        *_columns(book)[:4], spots, head, float(spot), float(width), float(points)
+    )
+    kernels.filled(done)
+    spots = spots[: int(head[0])]
     return Curve(spots, net_gex(book=book, spots=spots))
 
 
@@ -102,14 +86,13 @@ def zero_gammas(*, book: Book, curve: Curve, spot: float) -> FloatArray:
     A crossing in the noise of the far tails does not count: where the curve within 1 % of
     spot on either side of it stays below 1e-4 of its maximum.
     """
-    seen = curve.net_gex.nonzero()[0]
-    if seen.size < 2:
-        return np.empty(0)
-    above = curve.net_gex[seen] > 0.0
-    at = (above[1:] != above[:-1]).nonzero()[0]
-    crossings = list(zip(seen[at].tolist(), seen[at + 1].tolist(), strict=True))
-    kept = _visible(curve, crossings, NOISE_WINDOW * spot)
-    return _refine(book, curve, kept) if kept else np.empty(0)
+    found, head = np.empty(curve.spots.size), np.empty(1)
+    done = kernels.active().roots(
+        *(*_columns(book), curve.spots, curve.net_gex),
+        *(found, head, float(spot), _anchor(book)),
+    )
+    kernels.filled(done)
+    return found[: int(head[0])]
 
 
 def nearest_root(*, roots: FloatArray, spot: float) -> float:
@@ -117,36 +100,6 @@ def nearest_root(*, roots: FloatArray, spot: float) -> float:
     if roots.size == 0:
         return float("nan")
     return float(roots[np.argmin(np.abs(roots - spot))])
-
-
-def _visible(curve: Curve, crossings: list[_Crossing], reach: float) -> list[_Crossing]:
-    """The crossings that lie where the curve is more than noise.
-
-    The ends of a step of the grid count with it, however wide it is; where zeros lie between
-    them, the crossing is in their middle and the ends may be far.
-    """
-    sizes = np.abs(curve.net_gex)
-    threshold = NOISE_SHARE * float(sizes[sizes.argmax()])
-    kept = []
-    for lower, upper in crossings:
-        middle = 0.5 * (curve.spots[lower] + curve.spots[upper])
-        first = int(curve.spots.searchsorted(middle - reach))
-        last = int(curve.spots.searchsorted(middle + reach, side="right"))
-        if upper == lower + 1:
-            first, last = min(first, lower), max(last, upper + 1)
-        if sizes[first:last].max(initial=0.0) >= threshold:
-            kept.append((lower, upper))
-    return kept
-
-
-def _refine(book: Book, curve: Curve, crossings: list[_Crossing]) -> FloatArray:
-    """The root of each crossing of the curve."""
-    lower, upper = np.array(crossings).T
-    signs = np.where(curve.net_gex[lower] > 0.0, 1.0, -1.0)
-    brackets = np.array([curve.spots[lower], curve.spots[upper], signs])
-    shrink = kernels.active().refine
-    kernels.filled(shrink(*_columns(book), _anchor(book), ROOT_TOLERANCE, brackets))
-    return np.sort(brackets[0])
 
 
 def _columns(book: Book) -> _Columns:

@@ -9,7 +9,8 @@ from common.quant.compiled.greeks import greeks
 from common.quant.compiled.implied_vol import implied_vols
 from common.quant.compiled.latch import latch
 from common.quant.compiled.merge import merge
-from common.quant.compiled.profile import net_gex, refine
+from common.quant.compiled.profile import net_gex
+from common.quant.compiled.roots import grid, roots
 from common.quant.compiled.solve import solve
 from common.quant.compiled.strikes import strikes
 from common.quant.compiled.tally import tally
@@ -20,11 +21,12 @@ KERNELS = {
     "ceiling": ceiling,
     "deltas": deltas,
     "greeks": greeks,
+    "grid": grid,
     "implied_vols": implied_vols,
     "latch": latch,
     "merge": merge,
     "net_gex": net_gex,
-    "refine": refine,
+    "roots": roots,
     "shares": shares,
     "solve": solve,
     "strikes": strikes,

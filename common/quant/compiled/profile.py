@@ -1,4 +1,4 @@
-"""The net gamma curve and its roots, compiled.
+"""The net gamma curve, compiled.
 
 Owns the sums over contracts; definitions are those of :mod:`common.quant.zero_gamma`. The
 inner loop runs over spots, so that each spot's sum is taken in contract order and no sum is
@@ -8,7 +8,6 @@ below the smallest double, which leaves few spots of a 0DTE chain.
 
 from __future__ import annotations
 
-import math
 from math import sqrt
 
 import numpy as np
@@ -27,7 +26,6 @@ from common.machine.arguments import (
     length,
     number,
     python_bool,
-    table,
 )
 from common.quant.compiled.elementary import (
     ROOT_TWO_PI_INVERSE,
@@ -38,19 +36,18 @@ from common.quant.compiled.elementary import (
     from_bits,
     log_ratio,
 )
-from common.quant.limits import FARTHEST_D1, ROOT_STEPS
+from common.quant.limits import FARTHEST_D1
 
-TWICE_LN2 = 1.3862943611198906
 _LANES = 8  # ranges of spots are widened to whole vectors
 _TOGETHER = 4  # contracts of one pass over the spots
 _BASE_2 = 0.8493218002880191  # sqrt(log2(e)/2): n(d) = n(0) 2^-(d · this)²
 _FARTHEST = FARTHEST_D1 * _BASE_2
 _LEAST_SHIFTED = ROUNDER - _FARTHEST * _FARTHEST
-_LEADING = 7.0372791317480845e-09  # coefficient of the polynomial that _bell leaves to its caller
+_LEADING = 7.0372791317480845e-09  # coefficient of the polynomial that bell leaves to its caller
 
 
 @inlined
-def _bell(d: float) -> float:
+def bell(d: float) -> float:
     """2^(-d²)/_LEADING, exactly 0 beyond the farthest d; relative error 4e-16 (1 + d²).
 
     Minimax (error 2e-16 before rounding), divided by its leading coefficient so that the first
@@ -74,8 +71,8 @@ def _bell(d: float) -> float:
 
 
 @njit(**ROUNDS)
-def _terms(K, b, T, s, D, q, anchor, inverse, shift, scale):
-    """d1 = ln(S/anchor)/v + shift, in the scale of 2^-d²; D b/v times the position, for _bell."""
+def terms(K, b, T, s, D, q, anchor, inverse, shift, scale):
+    """d1 = ln(S/anchor)/v + shift, in the scale of 2^-d²; D b/v times the position, for bell."""
     arrays_are_distinct()
     for i in range(K.size):
         v = s[i] * sqrt(T[i])
@@ -92,14 +89,14 @@ def _add(logs, sums, first, last, i0, s0, c0, i1, s1, c1, i2, s2, c2, i3, s3, c3
     arrays_are_distinct()
     for j in range(np.uint64(first), np.uint64(last)):  # unsigned: no index counts from the end
         log = logs[j]
-        value = fma(c0, _bell(fma(log, i0, s0)), sums[j])
-        value = fma(c1, _bell(fma(log, i1, s1)), value)
-        value = fma(c2, _bell(fma(log, i2, s2)), value)
-        sums[j] = fma(c3, _bell(fma(log, i3, s3)), value)
+        value = fma(c0, bell(fma(log, i0, s0)), sums[j])
+        value = fma(c1, bell(fma(log, i1, s1)), value)
+        value = fma(c2, bell(fma(log, i2, s2)), value)
+        sums[j] = fma(c3, bell(fma(log, i3, s3)), value)
 
 
 @njit(**ROUNDS)
-def _position(logs, size, bound):
+def position(logs, size, bound):
     """How many of the ascending logs are below the bound."""
     low, high = 0, size
     while low < high:
@@ -126,9 +123,9 @@ def _add_all(inverse, shift, scale, spots, anchor, logs, sums):
             begin, end = min(begin, centre - reach), max(end, centre + reach)
         first, last = 0, padded
         if begin > low:
-            first = _position(logs, g, begin) // _LANES * _LANES
+            first = position(logs, g, begin) // _LANES * _LANES
         if end < high:
-            last = (_position(logs, g, end) + _LANES - 1) // _LANES * _LANES
+            last = (position(logs, g, end) + _LANES - 1) // _LANES * _LANES
         one, two, three = i + 1, i + 2, i + 3
         _add(
             logs, sums, first, last,
@@ -160,7 +157,7 @@ def net_gex(self, args, count):
     spots, out, anchor = column(args, 6, g), column(args, 7, g), number(args, 9)
     room = column(args, 8, 3 * whole + 2 * padded)
     inverse, shift, scale = room[:whole], room[whole : 2 * whole], room[2 * whole : 3 * whole]
-    _terms(K, b, T, s, D, q, anchor, inverse, shift, scale)
+    terms(K, b, T, s, D, q, anchor, inverse, shift, scale)
     for i in range(n, whole):  # nothing, of the last contract's shape
         inverse[i], shift[i], scale[i] = inverse[n - 1], shift[n - 1], 0.0
     if g:
@@ -168,67 +165,4 @@ def net_gex(self, args, count):
         _add_all(inverse, shift, scale, spots, anchor, logs, sums)
         for j in range(g):
             out[j] = sums[j] * spots[j] * ROOT_TWO_PI_INVERSE
-    return python_bool(1)
-
-
-@njit(**ROUNDS)
-def _at(log, inverse, shift, scale, values, slopes):
-    """(sum, its slope in ln S) at one spot, summed in contract order."""
-    arrays_are_distinct()
-    for i in range(inverse.size):
-        d = fma(log, inverse[i], shift[i])
-        values[i] = scale[i] * _bell(d)
-        slopes[i] = -TWICE_LN2 * d * inverse[i] * values[i]
-    value, slope = 0.0, 0.0
-    for i in range(inverse.size):
-        value += values[i]
-        slope += slopes[i]
-    return value, slope
-
-
-@njit(**ROUNDS)
-def _root(low, high, rising, tolerance, inverse, shift, scale, values, slopes):
-    """Newton's step in ln S where it stays inside, the middle where it does not."""
-    x, width = 0.5 * (low + high), high - low
-    for _ in range(ROOT_STEPS):
-        value, slope = _at(x, inverse, shift, scale, values, slopes)
-        if value == 0.0:
-            return x
-        if (value > 0.0) == rising:
-            low = x
-        else:
-            high = x
-        step = -value / slope
-        inside = slope != 0.0 and low < x + step < high and abs(step) < 0.5 * width
-        width = abs(step) if inside else 0.5 * (high - low)
-        x = x + step if inside else 0.5 * (low + high)
-        if width <= tolerance:
-            return x
-    return 0.5 * (low + high)
-
-
-@entry
-def refine(self, args, count):
-    """(K, b, T, s, D, q, brackets, scratch, anchor, tolerance): shrink ``brackets`` (3, k) in
-    place: lower spot, upper spot, sign at the lower; scratch of 5 n doubles.
-    """
-    right = count == 10 and is_number(self, args, 8) and is_number(self, args, 9)
-    if not (right and is_array(self, args, 0, DOUBLE, 1)):
-        return python_bool(0)
-    n = length(args, 0, 0)
-    if not (are_columns(self, args, 1, 6, n) and is_array(self, args, 6, DOUBLE, 2)):
-        return python_bool(0)
-    if not (length(args, 6, 0) == 3 and is_column(self, args, 7, DOUBLE, 5 * n)):
-        return python_bool(0)
-    K, b, T = column(args, 0, n), column(args, 1, n), column(args, 2, n)
-    s, D, q = column(args, 3, n), column(args, 4, n), column(args, 5, n)
-    work, anchor, tolerance = table(args, 7, 5, n), number(args, 8), number(args, 9)
-    inverse, shift, scale, values, slopes = work[0], work[1], work[2], work[3], work[4]
-    _terms(K, b, T, s, D, q, anchor, inverse, shift, scale)
-    brackets = table(args, 6, 3, length(args, 6, 1))
-    for k in range(brackets.shape[1]):
-        low, high = log_ratio(brackets[0, k], anchor), log_ratio(brackets[1, k], anchor)
-        rising = brackets[2, k] > 0.0
-        root = _root(low, high, rising, tolerance, inverse, shift, scale, values, slopes)
-        brackets[0, k] = brackets[1, k] = anchor * math.exp(root)
     return python_bool(1)

@@ -26,7 +26,7 @@ from common.machine.arguments import (
 from common.quant.compiled.elementary import NAN
 from common.quant.limits import SKEW_DELTA, TIE
 
-BOARD, GREEKS, EXPOSURES, SHARD, TABLE, FOUND, ROOM = 10, 11, 4, 2, 7, 5, 8
+BOARD, GREEKS, EXPOSURES, SHARD, TABLE, FOUND, ROOM = 10, 11, 4, 2, 7, 6, 8
 INFINITY = float("inf")
 
 
@@ -100,6 +100,19 @@ def _at_forward(room, count, forward):
 
 
 @njit(**ROUNDS)
+def _own(board, own, first, last, room):
+    """Strikes of an expiration with a volatility of their own, for :func:`_at_forward`."""
+    count = 0
+    for i in range(first, last):
+        if own[i] * 0.0 != 0.0:
+            continue
+        if count == 0 or room[0, count - 1] != board[0, i]:
+            room[0, count], room[3, count], room[4, count] = board[0, i], own[i], 1.0
+            count += 1
+    return count
+
+
+@njit(**ROUNDS)
 def _at_delta(board, delta, puts, used, first, last, put):
     """The volatility of one right at a delta of 0.25 in size; NaN where it is not reached."""
     found, size_before, sigma_before = NAN, INFINITY, NAN
@@ -152,18 +165,19 @@ def _by_strike(board, gex, puts, shards, places, out):
 
 @entry
 def strikes(self, args, count):
-    """(board, greeks, exposures, puts, used, shards, out, found, room, head, spot): fill ``out``,
-    ``found`` and ``head``.
+    """(board, greeks, exposures, puts, used, shards, out, found, room, head, own, spot): fill
+    ``out``, ``found`` and ``head``.
 
     As of :mod:`common.quant.compiled.tally`: board, greeks, exposures (4, n), puts, used;
     ``shards`` (2, m) first row and forward; ``out`` (7, n) strike, GEX, open interest, volume of
     calls and of puts each, as many columns as ``head`` (1,) says; ``found`` (5, m) net GEX,
     rows that count, IV at the forward, max pain, skew; ``room`` (8, n).
     """
-    if not (count == 11 and is_array(self, args, 3, BOOL, 1) and is_number(self, args, 10)):
+    if not (count == 12 and is_array(self, args, 3, BOOL, 1) and is_number(self, args, 11)):
         return python_bool(0)
-    n, spot = length(args, 3, 0), number(args, 10)
+    n, spot = length(args, 3, 0), number(args, 11)
     right = is_column(self, args, 4, BOOL, n) and is_column(self, args, 9, DOUBLE, 1)
+    right = right and is_column(self, args, 10, DOUBLE, n)
     for at in (0, 1, 2, 5, 6, 7, 8):
         right = right and is_array(self, args, at, DOUBLE, 2)
     if not right:
@@ -190,6 +204,7 @@ def strikes(self, args, count):
     )
     puts, used, room = flags(args, 3, n), flags(args, 4, n), table(args, 8, ROOM, n)
     out, found, head = table(args, 6, TABLE, n), table(args, 7, FOUND, m), column(args, 9, 1)
+    own = column(args, 10, n)
     for at in range(m):
         first, last = int(shards[0, at]), _end(shards, at, n)
         net = counted = 0.0
@@ -200,6 +215,8 @@ def strikes(self, args, count):
         found[0, at], found[1, at] = net, counted
         found[2, at] = _at_forward(room, size, shards[1, at])
         found[3, at] = _max_pain(room[0], room[1], room[2], room[5], size, spot)
+        size = _own(board, own, first, last, room)
+        found[5, at] = _at_forward(room, size, shards[1, at])
         found[4, at] = _at_delta(board, greeks[0], puts, used, first, last, True) - _at_delta(
             board, greeks[0], puts, used, first, last, False
         )

@@ -7,7 +7,8 @@ from common.quant.plain.book import book, ceiling, shares
 from common.quant.plain.chain import latch, merge, solve
 from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
-from common.quant.plain.profile import net_gex, refine
+from common.quant.plain.profile import net_gex
+from common.quant.plain.roots import grid, roots
 from common.quant.plain.strikes import strikes
 from common.quant.plain.tally import tally
 from common.quant.plain.value import deltas
@@ -18,11 +19,12 @@ __all__ = [
     "ceiling",
     "deltas",
     "greeks",
+    "grid",
     "implied_vols",
     "latch",
     "merge",
     "net_gex",
-    "refine",
+    "roots",
     "shares",
     "solve",
     "strikes",

@@ -24,17 +24,19 @@ def strikes(
     found: FloatArray,
     room: FloatArray,
     head: FloatArray,
+    own: FloatArray,
     spot: float,
 ) -> bool:
     """Fill ``out`` (7, n) with the distinct strikes of the expirations that live [$], ascending,
     and the GEX, open interest and volume of their calls and puts; ``head`` (1,) with their
-    number; ``found`` (5, m) with each expiration's net GEX, contracts that count, IV at the
-    forward, max pain [$] and skew: the IV at the put delta -0.25 less that at the call delta 0.25.
+    number; ``found`` (6, m) with each expiration's net GEX, contracts that count, IV at the
+    forward, max pain [$], skew: the IV at the put delta -0.25 less that at the call delta 0.25,
+    and IV at the forward as solved.
 
     :param board: of :func:`common.quant.plain.board.board`; (10, n).
     :param greeks: (11, n). :param exposures: GEX first; (4, n).
     :param shards: first row and forward [$] of each expiration, none of them empty; (2, m).
-    :param room: for what a compiled kernel writes down.
+    :param room: for what a compiled kernel writes down. :param own: IV as solved; (n,).
     """
     del room
     starts, n = shards[0].astype(np.intp), puts.size
@@ -51,6 +53,10 @@ def strikes(
         _at_delta(board[4], sign * greeks[0], rows, of_row, starts.size) for rows, sign in rights
     ]
     found[4] = ends[0] - ends[1]
+    found[5] = [
+        _at_forward(board[0, first:last], own[first:last], forward)
+        for first, last, forward in zip(bounds, bounds[1:], shards[1].tolist(), strict=False)
+    ]
     alive = np.flatnonzero(board[1] > 0.0)
     levels, at = np.unique(board[0, alive], return_inverse=True)
     head[0], side = levels.size, at + levels.size * puts[alive]
@@ -77,6 +83,14 @@ def _at_forwards(
         )
         for first, last, forward in zip(before, before[1:], forwards.tolist(), strict=False)
     ]
+
+
+def _at_forward(strikes: FloatArray, sigmas: FloatArray, forward: float) -> float:
+    """The IV of contracts of one expiration at its forward, of a strike the first it has."""
+    solved = np.isfinite(sigmas)
+    strikes, sigmas = strikes[solved], sigmas[solved]
+    first = np.append(True, strikes[1:] != strikes[:-1])[: strikes.size]
+    return exposure.atm_volatility(strikes=strikes[first], sigmas=sigmas[first], forward=forward)
 
 
 def _at_delta(
