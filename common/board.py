@@ -18,6 +18,7 @@ import numpy.typing as npt
 from common.chain import Solution, on_board
 from common.clock import SECOND, YEAR_SECONDS, settlement_us
 from common.models import (
+    FLAG_WITHDRAWN,
     QUOTE,
     BoolArray,
     Expiry,
@@ -204,12 +205,13 @@ def build_board(
     )
     if source == "vendor":
         priced = _with_vendor(priced, listing)
+    used = (table[1] > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
     if parameters.sign == FLOW:
         signs = flow_signs(bought=quotes["bought"], sold=quotes["sold"])
+        known = np.isfinite(signs)
+        used, signs = used & known, np.where(known, signs, 0.0)
     else:
         signs = dealer_signs(convention=parameters.sign, puts=puts)
-    used = (table[1] > 0.0) & np.isfinite(priced.gamma) & np.isfinite(priced.delta)
-    known = np.isfinite(signs)
     return Board(
         shards=listing.shards,
         bounds=listing.bounds,
@@ -218,8 +220,8 @@ def build_board(
         places=places,
         puts=puts,
         statuses=statuses,
-        used=used & known,
-        signs=np.where(known, signs, 0.0),
+        used=used,
+        signs=signs,
         greeks=priced,
         solved=vols,
         settled=listing.settled.astype(np.float64),
@@ -231,16 +233,14 @@ def _list(shards: Sequence[ShardState]) -> _Listing:
     dated = [(settlement_us(s.expiry), s.expiry, s) for s in shards if s.quotes.size]
     ordered = [shard for *_, shard in sorted(dated, key=lambda each: each[:2])]
     quotes = join_rows([shard.quotes for shard in ordered], QUOTE)
-    listed: BoolArray | None = on_board(quotes)
+    listed: BoolArray | None = None
     counts = [shard.quotes.size for shard in ordered]
-    if listed is not None and not listed.all():
+    if (quotes["flags"] & FLAG_WITHDRAWN).any():
         ordered = [shard for shard in ordered if on_board(shard.quotes).any()]
         masks = [on_board(shard.quotes) for shard in ordered]
         counts = [int(np.count_nonzero(mask)) for mask in masks]
         listed = join_rows(masks, np.dtype(np.bool_))
         quotes = join_rows([shard.quotes for shard in ordered], QUOTE)[listed]
-    else:
-        listed = None
     return _Listing(
         shards=tuple(ordered),
         listed=listed,

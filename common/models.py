@@ -103,10 +103,8 @@ def join_rows(parts: Sequence[npt.NDArray[Any]], layout: np.dtype[Any]) -> npt.N
         return np.empty(0, layout)
     if layout.names is None:
         return np.concatenate(parts, dtype=layout)
-    raw = f"V{layout.itemsize}"
-    return np.concatenate([np.ascontiguousarray(part, layout).view(raw) for part in parts]).view(
-        layout
-    )
+    rows: list[Any] = [np.ascontiguousarray(part, layout) for part in parts]
+    return np.frombuffer(bytearray().join(rows), layout)
 
 
 def contract_keys(*, strikes: npt.ArrayLike, puts: npt.ArrayLike) -> npt.NDArray[np.uint32]:

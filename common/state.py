@@ -92,9 +92,12 @@ def advance(
     one = len(incoming) == 1
     merge = merged(quotes, np.ascontiguousarray(incoming[0]) if one else join_rows(incoming, QUOTE))
     late += merge.late
-    spot = join_rows([_held_spot(known), *spots], SPOT)
+    newest = (known.spot_time, known.spot_seq, known.spot, known.prior_close)
+    spot = np.array([newest], dtype=SPOT)
+    if spots:
+        spot = join_rows([spot, *spots], SPOT)
+        newest = spot[spot["seq"].argmax()].item()
     quotes = priced(merge.rows, spot)
-    newest = spot[spot["seq"].argmax() if spots else 0].item()
     moved = msgspec.structs.replace(
         state,
         session=session,
@@ -151,11 +154,6 @@ def newest_time(states: Sequence[StateBlob]) -> int:
         if len(quotes):
             times.append(int(quotes["time"].max()))
     return max(times)
-
-
-def _held_spot(state: StateBlob) -> Rows:
-    held = (state.spot_time, state.spot_seq, state.spot, state.prior_close)
-    return np.array([held], dtype=SPOT)
 
 
 class Merge(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.models import BoolArray, FloatArray
+from common.quant import kernels
 from common.quant.limits import TIE
 
 MULTIPLIER = 100.0
@@ -128,30 +129,21 @@ def exposures(
 def walls(*, strikes: FloatArray, call_gex: FloatArray, put_gex: FloatArray, spot: float) -> Walls:
     """Call and put walls of per-strike exposures, summed over expirations beforehand.
 
+    A tie goes to the strike nearest the spot, then to the lower one.
+
     :param strikes: ascending, distinct [$]; (k,). :param call_gex: [$ per 1 %]; (k,).
     :param put_gex: alike, of either sign. :param spot: S [$].
     """
-    calls, puts = np.abs(call_gex), np.abs(put_gex)
-    if np.isnan(spot):
-        above = below = slice(0)
-    else:
-        above = slice(int(strikes.searchsorted(spot)), None)
-        below = slice(int(strikes.searchsorted(spot, side="right")))
-    return Walls(
-        call=_largest(strikes[above], calls[above], spot),
-        put=_largest(strikes[below], puts[below], spot),
-        call_unconstrained=_largest(strikes, calls, spot),
-        put_unconstrained=_largest(strikes, puts, spot),
+    found = np.empty(4)
+    done = kernels.active().walls(
+        np.ascontiguousarray(strikes, np.float64),
+        np.ascontiguousarray(call_gex, np.float64),
+        np.ascontiguousarray(put_gex, np.float64),
+        found,
+        float(spot),
     )
-
-
-def _largest(strikes: FloatArray, sizes: FloatArray, spot: float) -> float:
-    """The strike of the largest size; a tie goes to the one nearest the spot, then the lower."""
-    largest = float(sizes[sizes.argmax()]) if sizes.size else 0.0
-    if not largest > 0.0:
-        return float("nan")
-    ties = (sizes >= largest * (1.0 - TIE)).nonzero()[0].tolist()
-    return min((float(strikes[at]) for at in ties), key=lambda strike: abs(strike - spot))
+    kernels.filled(done)
+    return Walls(*found.tolist())
 
 
 def max_pain(

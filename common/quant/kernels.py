@@ -189,6 +189,16 @@ class Kernels(Protocol):
         /,
     ) -> bool: ...
 
+    def walls(
+        self,
+        strikes: FloatArray,
+        call_gex: FloatArray,
+        put_gex: FloatArray,
+        out: FloatArray,
+        spot: float,
+        /,
+    ) -> bool: ...
+
     def grid(
         self,
         K: FloatArray,

@@ -41,6 +41,7 @@ KERNELS = code.Kernels(
         "solve",
         "strikes",
         "tally",
+        "walls",
     ),
     sources=(
         _PACKAGE / "limits.py",
@@ -67,6 +68,7 @@ class MachineCode:
     merge: Callable[..., bool]
     strikes: Callable[..., bool]
     tally: Callable[..., bool]
+    walls: Callable[..., bool]
     _ceiling: Callable[..., bool]
     _shares: Callable[..., bool]
     _solve: Callable[..., bool]
@@ -184,6 +186,7 @@ def load(folder: Path) -> MachineCode:
         merge=found["merge"],
         strikes=found["strikes"],
         tally=found["tally"],
+        walls=found["walls"],
         _ceiling=found["ceiling"],
         _shares=found["shares"],
         _solve=found["solve"],

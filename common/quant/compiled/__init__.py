@@ -12,7 +12,7 @@ from common.quant.compiled.merge import merge
 from common.quant.compiled.profile import net_gex
 from common.quant.compiled.roots import grid, roots
 from common.quant.compiled.solve import solve
-from common.quant.compiled.strikes import strikes
+from common.quant.compiled.strikes import strikes, walls
 from common.quant.compiled.tally import tally
 
 KERNELS = {
@@ -31,5 +31,6 @@ KERNELS = {
     "solve": solve,
     "strikes": strikes,
     "tally": tally,
+    "walls": walls,
 }
 """Name: compiled entry."""

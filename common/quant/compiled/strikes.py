@@ -222,3 +222,36 @@ def strikes(self, args, count):
         )
     head[0] = _by_strike(board, exposures[0], puts, shards, room[6], out)
     return python_bool(1)
+
+
+@njit(**ROUNDS)
+def _largest(strikes, sizes, spot, side):
+    """The strike of the largest size on a side of the spot (1 above, -1 below, 0 both)."""
+    largest = 0.0
+    for k in range(strikes.size):
+        if side == 0.0 or side * (strikes[k] - spot) >= 0.0:
+            largest = max(largest, abs(sizes[k]))
+    found, near = NAN, INFINITY
+    for k in range(strikes.size):
+        if (side == 0.0 or side * (strikes[k] - spot) >= 0.0) and largest > 0.0:
+            is_tie = abs(sizes[k]) >= largest * (1.0 - TIE)
+            if is_tie and (found * 0.0 != 0.0 or abs(strikes[k] - spot) < near):
+                found, near = strikes[k], abs(strikes[k] - spot)
+    return found
+
+
+@entry
+def walls(self, args, count):
+    """(strikes, call_gex, put_gex, out, spot): fill ``out`` (4,) from strikes (k,) and what calls
+    and puts of each are worth."""
+    if not (count == 5 and is_array(self, args, 0, DOUBLE, 1) and is_number(self, args, 4)):
+        return python_bool(0)
+    k, spot = length(args, 0, 0), number(args, 4)
+    right = is_column(self, args, 1, DOUBLE, k) and is_column(self, args, 2, DOUBLE, k)
+    if not (right and is_column(self, args, 3, DOUBLE, 4)):
+        return python_bool(0)
+    K, calls, puts = column(args, 0, k), column(args, 1, k), column(args, 2, k)
+    out = column(args, 3, 4)
+    out[0], out[1] = _largest(K, calls, spot, 1.0), _largest(K, puts, spot, -1.0)
+    out[2], out[3] = _largest(K, calls, spot, 0.0), _largest(K, puts, spot, 0.0)
+    return python_bool(1)

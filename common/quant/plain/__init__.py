@@ -9,7 +9,7 @@ from common.quant.plain.greeks import greeks
 from common.quant.plain.implied_vol import implied_vols
 from common.quant.plain.profile import net_gex
 from common.quant.plain.roots import grid, roots
-from common.quant.plain.strikes import strikes
+from common.quant.plain.strikes import strikes, walls
 from common.quant.plain.tally import tally
 from common.quant.plain.value import deltas
 
@@ -29,4 +29,5 @@ __all__ = [
     "solve",
     "strikes",
     "tally",
+    "walls",
 ]

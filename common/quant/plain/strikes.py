@@ -9,7 +9,7 @@ import numpy as np
 
 from common.models import BoolArray, FloatArray
 from common.quant import exposure
-from common.quant.limits import SKEW_DELTA
+from common.quant.limits import SKEW_DELTA, TIE
 from common.quant.plain.board import Places
 
 
@@ -108,3 +108,28 @@ def _at_delta(
     share = (SKEW_DELTA - sizes[low]) / (sizes[low + 1] - sizes[low])
     found[shard_of[low]] = sigmas[low] + share * (sigmas[low + 1] - sigmas[low])
     return found
+
+
+def walls(
+    strikes: FloatArray, call_gex: FloatArray, put_gex: FloatArray, out: FloatArray, spot: float
+) -> bool:
+    """Fill ``out`` (4,) with the call wall at or above the spot, the put wall at or below it, and
+    both wherever they are [$]: the strike of the largest size, NaN where there is none.
+
+    :param strikes: ascending [$]; (k,). :param call_gex: of each; (k,). :param put_gex: alike.
+    """
+    calls, puts = np.abs(call_gex), np.abs(put_gex)
+    above, below = strikes >= spot, strikes <= spot
+    out[0] = _largest(strikes[above], calls[above], spot)
+    out[1] = _largest(strikes[below], puts[below], spot)
+    out[2], out[3] = _largest(strikes, calls, spot), _largest(strikes, puts, spot)
+    return True
+
+
+def _largest(strikes: FloatArray, sizes: FloatArray, spot: float) -> float:
+    """The strike of the largest size; a tie goes to the one nearest the spot, then the lower."""
+    largest = float(sizes.max(initial=0.0))
+    if not largest > 0.0:
+        return float("nan")
+    ties: list[float] = strikes[sizes >= largest * (1.0 - TIE)].tolist()
+    return min(ties, key=lambda strike: abs(strike - spot))
