@@ -17,7 +17,10 @@ from common.quant import kernels
 from common.quant.machine_code import MachineCode
 from common.state import merged
 
-NAMES = ("board", "book", "latch", "merge", "strikes", "tally", "_ceiling", "_shares", "_solve")
+NAMES = (
+    *("board", "book", "latch", "merge", "strikes", "tally", "walls"),
+    *("_ceiling", "_grid", "_roots", "_shares", "_solve"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.machine import code as machine
 from common.machine import layout
 from common.models import Status
 from common.quant import kernels, machine_code
 from common.quant.blackscholes import GREEKS, greeks, price
+from common.quant.exposure import walls
 from common.quant.implied_vol import implied_vol
 from common.quant.zero_gamma import Book, curve, net_gex, zero_gammas
 
@@ -116,6 +120,44 @@ def test_curve_and_roots_of_both(years: float, n: int) -> None:
     assert roots.size > 0
     grid = curve(book=book, spot=601.0, width=0.15, points=301)
     assert np.all(np.abs(net_gex(book=book, spots=roots)) < 1e-9 * np.abs(grid.net_gex).max())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(500, 700), st.sampled_from([0.999, 1.0, 1.002]), st.booleans()),
+        max_size=60,
+    ),
+    st.sampled_from([2, 3, 201]),
+)
+def test_the_grid_of_both(rows: list[tuple[int, float, bool]], points: int) -> None:
+    """Whatever the order of strikes: expirations follow each other, and share some."""
+    n = len(rows)
+    book = Book(
+        strikes=np.array([float(strike) for strike, _, _ in rows]),
+        bases=np.array([basis for _, basis, _ in rows]),
+        years=np.array([1e-6 if near else 0.5 for *_, near in rows]),
+        sigmas=np.full(n, 0.2),
+        discounts=np.ones(n),
+        positions=np.ones(n),
+    )
+    compiled, plain = both(lambda: curve(book=book, spot=600.0, width=0.1, points=points).spots)
+    assert np.array_equal(compiled, plain)
+    assert np.all(np.diff(compiled) > 0.0)
+    assert compiled.size >= points
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 1.0, -2.0, 2.0]), st.integers(-2, 2)), max_size=12),
+    st.sampled_from([0.0, 3.0, 3.5, 20.0, float("nan")]),
+)
+def test_walls_of_both(sizes: list[tuple[float, int]], spot: float) -> None:
+    calls, puts = (np.array([float(row[side]) for row in sizes]) for side in (0, 1))
+    strikes = np.arange(float(len(sizes)))
+    found = both(lambda: walls(strikes=strikes, call_gex=calls, put_gex=puts, spot=spot))
+    compiled, plain = (msgspec.structs.astuple(each) for each in found)
+    assert compiled == pytest.approx(plain, abs=0.0, nan_ok=True)
 
 
 def test_where_a_contract_sits_changes_no_bit() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import fakeredis
 import msgspec
 import pytest
+import redis
 from fakes import (
     LAPSED,
     LONG,
@@ -32,6 +33,7 @@ from fakes import (
 
 from common.bus import keys
 from common.bus.cache import Cache
+from common.bus.client import Posted
 from common.bus.entries import Entry
 from common.bus.leases import Leases
 from common.bus.streams import Streams
@@ -350,6 +352,39 @@ def test_a_level_goes_ahead_of_its_commit(client: fakeredis.FakeRedis) -> None:
     worker.work()
     assert heard(client)["watermark"] == committed(client) == {SHARD: third}
     assert pending(client, GREEKS) == []
+
+
+def test_a_level_whose_answer_is_lost_is_published_again(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session(client)
+    worker, _ = at_work(client)
+    second = quotes(client, 2)
+    assert worker.actor.step() == 1
+
+    def lose(_: Posted) -> list[Any]:
+        raise redis.ConnectionError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Posted, "replies", lose)
+        with pytest.raises(BusError):
+            worker.actor.step()
+    client.delete(keys.live("SPY"))
+    worker.work()
+    worker.actor.step()
+    assert heard(client)["watermark"] == {SHARD: second}
+    client.delete(keys.live("SPY"))
+    worker.work()
+    assert Cache(client).live("SPY") is None, "it has been answered now"
+
+
+def test_redis_that_has_begun_anew_gets_a_level_at_once(client: fakeredis.FakeRedis) -> None:
+    open_session(client)
+    worker, _ = at_work(client)
+    client.script_flush()
+    second = quotes(client, 2)
+    worker.work()
+    assert heard(client)["watermark"] == {SHARD: second}
 
 
 def test_after_a_silence_level_and_commit_go_together(client: fakeredis.FakeRedis) -> None:
