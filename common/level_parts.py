@@ -202,9 +202,10 @@ def by_strike(board: Board, tally: Tally, spot: float, today: date) -> ByStrike:
         float(spot),
     )
     kernels.filled(done)
-    lasts, years = board.bounds[1:], board.years[shards[0].astype(np.intp)].tolist()
+    years = board.years[shards[0].astype(np.intp)].tolist()
     said = zip(
-        *(board.shards, board.bounds, lasts, forwards, found.T.tolist(), years), strict=False
+        *(board.shards, board.bounds, board.bounds[1:], forwards, years, *found.tolist()),
+        strict=False,
     )
     expirations = [
         ExpirationLevels(
@@ -219,17 +220,10 @@ def by_strike(board: Board, tally: Tally, spot: float, today: date) -> ByStrike:
             max_pain=max_pain,
             contracts=last - first,
             own_iv=own_iv if counted else NAN,
-            years=years,
+            years=left,
         )
-        for shard, first, last, forward, (
-            net_gex,
-            counted,
-            atm_iv,
-            max_pain,
-            _,
-            own_iv,
-        ), years in said
-        if years > 0.0
+        for shard, first, last, forward, left, net_gex, counted, atm_iv, max_pain, _, own_iv in said
+        if left > 0.0
     ]
     skews = {s.expiry.shard: skew for s, skew in zip(board.shards, found[4].tolist(), strict=True)}
     return ByStrike(StrikeTable(*out[:, : int(head[0])]), tuple(expirations), skews)

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from redis.exceptions import NoScriptError
-
 from common.bus import keys, scripts
 from common.bus.cache import Cache, ChainView, LiveLevel
 from common.bus.client import Client, Command, Errand, bus_errors, posting, run_errands
@@ -22,7 +20,6 @@ from common.bus.entries import Burial, Entry, id_order, sort_out
 from common.bus.leases import Leases
 from common.bus.streams import Streams
 from common.errors import (
-    FencedError,
     MalformedEntriesError,
     MalformedEntryError,
     ServiceError,
@@ -35,6 +32,7 @@ from workers.ahead import StatesAhead, beyond
 from workers.handling import Outcome, Round
 from workers.mailbox import Deliveries
 from workers.moves import Move
+from workers.telling import Telling
 
 log = logging.getLogger(__name__)
 _MOST_FIELDS = 64
@@ -80,8 +78,7 @@ class GreeksHandler:
         self._live = live
         self._sessions: dict[str, tuple[Session | None, list[str]]] = {}
         self._moved: set[str] = set()
-        self._untold: set[str] = set()
-        """Symbols whose level has been left to be published, until Redis has answered."""
+        self._telling = Telling(self._cache)
         self._ahead = StatesAhead(parameters)
 
     def streams(self) -> list[str]:
@@ -249,13 +246,16 @@ class GreeksHandler:
         """Publish the provisional levels of what has moved, as far as their pace allows."""
         wait, errands = self.rest_leaving()
         run_errands(self._streams.client, errands)
+        self._moved |= self._telling.unanswered()
         return wait
 
     def rest_leaving(self) -> tuple[float | None, list[Errand]]:
-        """Make them, and leave publishing them to whoever calls."""
+        """Make them, and leave publishing them to whoever calls.
+
+        :raises BusError: Redis has refused what was left to it before.
+        """
         live = self._live
-        self._moved |= self._untold
-        self._untold.clear()
+        self._moved |= self._telling.unanswered()
         wait = live.pace.wait() if live and self._moved else None
         if live is None or wait is None:
             self._moved.clear()
@@ -267,30 +267,11 @@ class GreeksHandler:
         for symbol in sorted(self._moved):
             level = self._live_level(live, symbol, {})
             if level is not None:
-                errands += self._publication(level)
-                self._untold.add(symbol)
+                committed = symbol not in self._ahead.symbols()
+                errands += self._telling.errands(level, keep=committed)
         self._moved.clear()
         live.pace.ran(began)
         return None, errands
-
-    def _publication(self, level: LiveLevel) -> list[Errand]:
-        """Publish a level and, where all it rests on is committed, keep it."""
-        keep = [Errand(self._cache.keep_live_command(level.symbol), _accept)]
-        if level.symbol in self._ahead.symbols():
-            keep.clear()
-
-        def told(reply: Any) -> None:
-            try:
-                if isinstance(reply, NoScriptError):  # Redis has begun anew
-                    self._cache.publish_live(level)
-                    run_errands(self._streams.client, keep)
-                else:
-                    _accept(reply)
-            except FencedError as error:
-                log.info("%s: no live level: %s", level.symbol, error)
-            self._untold.discard(level.symbol)
-
-        return [Errand(self._cache.live_command(level), told), *keep]
 
     def _levels_behind(self, moves: Sequence[Move]) -> list[LiveLevel]:
         """The provisional levels of states that are being committed, if they are due."""
@@ -385,13 +366,6 @@ class GreeksHandler:
         if state is not None:
             return state, state.last_id
         return StateBlob(), self._cache.watermark(symbol).get(shard, "")
-
-
-def _accept(reply: Any) -> None:
-    """:raises BusError: Redis has refused. :raises FencedError: a script has."""
-    with bus_errors():
-        if isinstance(reply, Exception):
-            raise reply
 
 
 def _until(state: StateBlob, entries: list[Entry]) -> list[Entry]:

@@ -27,7 +27,8 @@ class Errand(NamedTuple):
 
     command: Command
     answered: Callable[[Any], None]
-    """Is told the reply, which may be an error; if the connection is lost, nothing."""
+    """Is told the reply, which may be an error, and raises nothing: others go with it. If the
+    connection is lost it is told nothing."""
 
 
 _NO_URL = "GEX_REDIS_URL is no Redis URL with a host, e.g. redis://127.0.0.1:6379/0"

@@ -378,6 +378,25 @@ def test_a_level_whose_answer_is_lost_is_published_again(
     assert Cache(client).live("SPY") is None, "it has been answered now"
 
 
+def test_a_level_that_is_refused_costs_no_quote_that_was_read_with_it(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session(client)
+    worker, _ = at_work(client)
+    second = quotes(client, 2)
+    with monkeypatch.context() as broken:
+        broken.setattr(Cache, "live_command", lambda *_: ("SET", "too", "many", "words"))
+        assert worker.actor.step() == 1
+    third = quotes(client, 3)
+    with pytest.raises(BusError, match="syntax"):
+        worker.actor.step()
+    assert pending(client, GREEKS) == [second, third]
+    assert worker.actor._waiting.left(), "it is in hand, and is not delivered again"
+    worker.actor.step()
+    assert worker.actor.step() == 0
+    assert heard(client)["watermark"] == {SHARD: third}
+
+
 def test_redis_that_has_begun_anew_gets_a_level_at_once(client: fakeredis.FakeRedis) -> None:
     open_session(client)
     worker, _ = at_work(client)
