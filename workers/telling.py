@@ -45,7 +45,7 @@ class Telling:
         symbol, kept = level.symbol, []
         if keep:
             command = self._cache.keep_live_command(symbol)
-            kept.append(Errand(command, lambda reply: self._note(symbol, reply)))
+            kept.append(Errand(command, lambda reply: self._settled(symbol, reply)))
 
         def told(reply: Any) -> None:
             if isinstance(reply, NoScriptError):  # Redis has begun anew
@@ -55,12 +55,14 @@ class Telling:
                     reply = None
                 except (FencedError, ServiceError) as error:
                     reply = error
-            self._note(symbol, reply)
+            if self._settled(symbol, reply):
+                self._unanswered.discard(symbol)
 
         self._unanswered.add(symbol)
         return [Errand(self._cache.live_command(level), told), *kept]
 
-    def _note(self, symbol: str, reply: Any) -> None:
+    def _settled(self, symbol: str, reply: Any) -> bool:
+        """Whether Redis has dealt with it; a writer that was replaced has nothing to tell."""
         try:
             with bus_errors():
                 if isinstance(reply, Exception):
@@ -69,5 +71,5 @@ class Telling:
             log.info("%s: no live level: %s", symbol, error)
         except ServiceError as error:
             self._refused = error
-            return
-        self._unanswered.discard(symbol)
+            return False
+        return True

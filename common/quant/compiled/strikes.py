@@ -170,8 +170,9 @@ def strikes(self, args, count):
 
     As of :mod:`common.quant.compiled.tally`: board, greeks, exposures (4, n), puts, used;
     ``shards`` (2, m) first row and forward; ``out`` (7, n) strike, GEX, open interest, volume of
-    calls and of puts each, as many columns as ``head`` (1,) says; ``found`` (5, m) net GEX,
-    rows that count, IV at the forward, max pain, skew; ``room`` (8, n).
+    calls and of puts each, as many columns as ``head`` (1,) says; ``found`` (6, m) net GEX,
+    rows that count, IV at the forward, max pain, skew, IV of ``own`` (n,) at the forward; ``room``
+    (8, n).
     """
     if not (count == 12 and is_array(self, args, 3, BOOL, 1) and is_number(self, args, 11)):
         return python_bool(0)

@@ -397,6 +397,22 @@ def test_a_level_that_is_refused_costs_no_quote_that_was_read_with_it(
     assert heard(client)["watermark"] == {SHARD: third}
 
 
+def test_a_committed_level_that_is_refused_is_published_again(
+    client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though what keeps it for the record is accepted."""
+    open_session(client)
+    worker, _ = at_work(client)
+    second = quotes(client, 2)
+    worker.handler.handle(STREAM, worker.take())
+    with monkeypatch.context() as broken:
+        broken.setattr(Cache, "live_command", lambda *_: ("SET", "too", "many", "words"))
+        with pytest.raises(BusError, match="syntax"):
+            worker.handler.rest()
+    worker.handler.rest()
+    assert heard(client)["watermark"] == {SHARD: second}
+
+
 def test_redis_that_has_begun_anew_gets_a_level_at_once(client: fakeredis.FakeRedis) -> None:
     open_session(client)
     worker, _ = at_work(client)
