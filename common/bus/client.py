@@ -26,7 +26,7 @@ class Errand(NamedTuple):
     """A command that nobody waits for: it may go with the next one that somebody does."""
 
     command: Command
-    answered: Callable[[Any], None]
+    answered: Callable[[Any], object]
     """Is told the reply, which may be an error, and raises nothing: others go with it. If the
     connection is lost it is told nothing."""
 
