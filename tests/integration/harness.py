@@ -172,6 +172,12 @@ class Platform:
             self.process.send_signal(number)
         return self.process.wait(120)
 
+    def last_words(self) -> str:
+        """What it said, what it did with its programs and what its Redis said, from the end."""
+        logs = [self.output, *(self.state / "logs" / f"{n}.log" for n in ("supervisord", "redis"))]
+        texts = [path.read_text("utf-8", "replace") for path in logs if path.is_file()]
+        return "\n\n".join("\n".join(text.splitlines()[-25:]) for text in texts)
+
     def members(self) -> list[psutil.Process]:
         """Every process of the instance that runs now."""
         found = []
@@ -212,6 +218,9 @@ def platform(
     running = Platform(folder, process, output, dict(settings or {}))
     try:
         yield running
+    except Exception as error:
+        error.add_note(f"its platform, by then:\n{running.last_words()}")
+        raise
     finally:
         running.stop()
         if state is None:
