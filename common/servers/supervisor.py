@@ -7,6 +7,7 @@ what they do.
 from __future__ import annotations
 
 import glob
+import http.client
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import psutil
 
@@ -27,6 +29,8 @@ from common.errors import ServiceError
 from common.resources import resource
 from common.servers.instance import INSTANCE_MARK, Instance
 
+_NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError)
+"""supervisord is not there, refuses, or ended while it answered."""
 _BEGAN = "supervisord started with pid"
 _SPAWNED = re.compile(r"^[-\d]+ [:,\d]+ INFO spawned: '([^']+)' with pid \d+$", re.MULTILINE)
 
@@ -118,7 +122,7 @@ class Supervisor:
         try:
             with self._proxy() as proxy:
                 rows: Any = proxy.supervisor.getAllProcessInfo()
-        except (OSError, xmlrpc.client.Error):
+        except _NO_ANSWER:
             return []
         return [
             Program(r["name"], r["statename"], r["pid"], r["exitstatus"], r["start"], r["group"])
@@ -149,7 +153,7 @@ class Supervisor:
                     if row["name"] == program:
                         calls.stopProcess(f"{row['group']}:{program}")
                         calls.startProcess(f"{row['group']}:{program}")
-        except (OSError, xmlrpc.client.Error) as error:
+        except _NO_ANSWER as error:
             raise ServiceError(f"{program} cannot be restarted: {error}") from error
 
     @property
@@ -180,7 +184,7 @@ class Supervisor:
         try:
             with self._proxy() as proxy:
                 return bool(proxy.supervisor.getState())
-        except (OSError, xmlrpc.client.Error):
+        except _NO_ANSWER:
             return False
 
     def _proxy(self) -> xmlrpc.client.ServerProxy:

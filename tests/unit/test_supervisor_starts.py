@@ -1,11 +1,14 @@
-"""How often each program was started: what supervisord itself has written down of this run."""
+"""What supervisord says of its programs, by its log and by its socket."""
 
 from __future__ import annotations
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from common.errors import ServiceError
 from common.servers.instance import Instance
 from common.servers.supervisor import Supervisor
 from common.settings import load_settings
@@ -56,3 +59,43 @@ def test_a_log_that_goes_on_in_another_file_is_read_as_one(
     write(tmp_path, *started("store"), *started("beat"), end=".1")
     write(tmp_path, *started("store"))
     assert supervisor.starts() == {"store": 3, "beat": 1}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<?xml version='1.0'?><methodResp",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n<?xml version='1.0'?><methodResp",
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_a_supervisord_that_breaks_off_has_not_answered(
+    supervisor: Supervisor, tmp_path: Path, answer: bytes
+) -> None:
+    instance = Instance(load_settings(state_dir=tmp_path))
+    instance.make_run_dir()
+
+    def serve() -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    try:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            listening.bind(str(instance.run_dir / "supervisor.sock"))
+            listening.listen()
+            listening.settimeout(10)
+            served = pool.submit(serve)
+            assert supervisor.programs() == []
+            with pytest.raises(ServiceError, match="beat cannot be restarted"):
+                supervisor.restart("beat")
+            served.result(10)
+    finally:
+        instance.remove_run_dir()

@@ -29,8 +29,8 @@ from workers.context import Context
 _QUOTES = 300_000
 _SIZE = 500
 _ROUNDS = 3
-_PAIRS = 5
-"""Rounds of one worker and two: their ratios differ by a tenth."""
+_PAIRS, _PAIRS_OF_GOAL = 5, 9
+"""Rounds of one worker and two: their ratios differ by a tenth and more."""
 _BACKLOGS = {10: 300_000, 40: 600_000, 500: 1_000_000}
 """Quotes of an entry, of each expiration: of fewer the workers are done before both have woken
 up. A market that makes 2,000 quotes a second leaves entries of some 3, one of 34,000 some 40; full
@@ -80,7 +80,7 @@ def _two_workers(
 ) -> Figure:
     preloaded = dict.fromkeys(_shards(4), batches(_BACKLOGS[size], size))
     rates: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(_PAIRS):
+    for _ in range(_PAIRS if goal is None else _PAIRS_OF_GOAL):
         for count, seen in rates.items():
             with _workers(context, count, apart=apart) as started:
                 seen.append(_preloaded(context, preloaded, started))
