@@ -49,7 +49,7 @@ POLICY = Policy(
     backoff_seconds=0.0,
     retry_seconds=0.0,
 )
-ROUND, AWHILE = 32, 64
+ROUND, AWHILE = 64, 128
 """Entries of a round, and of those that are delivered before it looks ahead."""
 QUOTES = 2
 """Of each entry."""
@@ -60,7 +60,7 @@ class Killed(BaseException):
 
 
 def ahead(client: fakeredis.FakeRedis, name: str = "greeks-0", lease: int = LONG) -> Worker:
-    """A worker that reads rounds of 32 entries, of which two are delivered."""
+    """A worker that reads rounds of 64 entries, of which two are delivered."""
     worker = Worker(client, name, lease=lease)
     worker.actor = Actor(worker.streams, worker.handler, name, POLICY, monotonic=Clock())
     client.script_load(scripts.COMMIT)  # a Redis that does not know it refuses the first round

@@ -69,16 +69,16 @@ def test_entries_are_as_many_as_fill_a_delivery(streams: Streams) -> None:
 
 
 def test_there_is_a_most_whatever_the_size(streams: Streams) -> None:
-    put(streams, STREAM, 200)
+    put(streams, STREAM, 360)
     box = mailbox(streams, 1 << 30)
-    assert sizes(box) == {STREAM: 160}
+    assert sizes(box) == {STREAM: 320}
     assert box.holds_more
     assert sizes(box) == {STREAM: 40}
 
 
 # --- ahead of delivery -----------------------------------------------------------------------
 
-AWHILE = 2 * 160
+AWHILE = 2 * 320
 """Entries that are delivered first: two rounds of the most there is."""
 
 
@@ -101,9 +101,9 @@ def test_of_a_backlog_what_follows_the_first_is_not_delivered(
     put(streams, OTHER, 15)
     box = looking_ahead(streams)
     ids = [entry_id.decode() for entry_id, _ in client.xrange(STREAM)]
-    for start in (0, 160):
+    for start in (0, 320):
         found = ids_of(box.read([STREAM, OTHER], block_ms=1))
-        assert found[STREAM] == ids[start : start + 160]
+        assert found[STREAM] == ids[start : start + 320]
     assert pending(client, keys.STORE_GROUP) == ids[:AWHILE]
     ((_, entries),) = box.read([STREAM, OTHER], block_ms=1)
     assert [entry.id for entry in entries] == ids[AWHILE:], "each once, in order"
@@ -116,9 +116,9 @@ def test_of_a_backlog_what_follows_the_first_is_not_delivered(
 def test_it_looks_ahead_no_further_than_a_round(streams: Streams) -> None:
     put(streams, STREAM, AWHILE + 400)
     box = looking_ahead(streams)
-    assert [sizes(box)[STREAM] for _ in range(2)] == [160] * 2
+    assert [sizes(box)[STREAM] for _ in range(2)] == [320] * 2
     ((_, entries),) = box.read([STREAM], block_ms=1)
-    assert [entry.delivered for entry in entries] == [True] * 10 + [False] * 150
+    assert [entry.delivered for entry in entries] == [True] * 10 + [False] * 310
     assert box.holds_more
 
 
@@ -127,7 +127,7 @@ def test_streams_that_are_new_and_those_that_are_not_are_read_side_by_side(
 ) -> None:
     put(streams, STREAM, AWHILE + 60)
     box = looking_ahead(streams)
-    assert [sizes(box)[STREAM] for _ in range(2)] == [160] * 2
+    assert [sizes(box)[STREAM] for _ in range(2)] == [320] * 2
     put(streams, OTHER, 60)
     found = dict(box.read([STREAM, OTHER], block_ms=1))
     assert [entry.delivered for entry in found[STREAM]] == [True] * 10 + [False] * 50
@@ -138,7 +138,7 @@ def test_streams_that_are_new_and_those_that_are_not_are_read_side_by_side(
 def test_after_a_failure_everything_is_delivered_for_a_while(streams: Streams) -> None:
     put(streams, STREAM, AWHILE)
     box = looking_ahead(streams)
-    assert [sizes(box)[STREAM] for _ in range(2)] == [160] * 2
+    assert [sizes(box)[STREAM] for _ in range(2)] == [320] * 2
     box.be_careful(STREAM)
     put(streams, STREAM, AWHILE + 20)
     for _ in range(2):
@@ -151,7 +151,7 @@ def test_after_a_failure_everything_is_delivered_for_a_while(streams: Streams) -
 def test_a_few_entries_are_always_delivered(streams: Streams) -> None:
     put(streams, STREAM, AWHILE)
     box = looking_ahead(streams)
-    assert [sizes(box)[STREAM] for _ in range(2)] == [160] * 2
+    assert [sizes(box)[STREAM] for _ in range(2)] == [320] * 2
     put(streams, STREAM, 9)
     ((_, entries),) = box.read([STREAM], block_ms=1)
     assert all(entry.delivered for entry in entries)
